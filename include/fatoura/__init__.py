@@ -1,0 +1,1 @@
+"""Fatoura: the utility's own work behind its bill messages. Never imports Airflow."""

@@ -1,0 +1,1 @@
+"""The utility's calendar: sending windows, holidays, grace days."""

@@ -1,0 +1,1 @@
+"""Cut-off cases: who may be warned, and from which day on."""

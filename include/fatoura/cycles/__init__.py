@@ -1,0 +1,1 @@
+"""Billing cycles: their keys, their stages, what each stage did."""

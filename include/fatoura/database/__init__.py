@@ -1,0 +1,5 @@
+"""The application's database: one engine, one schema, one dialect (PostgreSQL)."""
+
+from fatoura.database.engine import begin, connect, driver, get_engine, locked
+
+__all__ = ["begin", "connect", "driver", "get_engine", "locked"]

@@ -1,0 +1,324 @@
+"""The tables of the application, in the order in which data flows through them.
+
+SQLAlchemy Core tables, for building statements and for checking that the migrations lead here (a test
+compares the two). Money is integer millimes, instants are UTC, days are local days of the utility.
+Columns marked `PERSONAL` hold a phone number or a message's text; retention and masking start from them.
+Tables that take a row for each invoice or message have no foreign keys: checking them costs more than
+writing the rows, every writer is a set statement of ours, and the ledger's check finds what is missing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from fatoura.notices.states import State
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+PERSONAL = {"personal": True}
+
+
+def _instant(name: str, **options: Any) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), **options)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+district = Table(
+    "district",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("name_fr", Text, nullable=False),
+    Column("name_ar", Text, nullable=False),
+)
+
+# --- Cycles and extracts -----------------------------------------------------------------------------
+
+billing_cycle = Table(
+    "billing_cycle",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("key", Text, nullable=False, unique=True, comment="such as 2026-05-T1"),
+    Column("issue_date", Date, nullable=False),
+    _instant("created_at", nullable=False, server_default=func.now()),
+)
+
+announcement = Table(
+    "announcement",
+    metadata,
+    Column("partition_key", Text, primary_key=True, comment="cycle key, or cycle key/supplement-n"),
+    Column("manifest_digest", Text, primary_key=True, comment="sha256 of the manifest file"),
+    _instant("announced_at", nullable=False, server_default=func.now()),
+    comment="Complete manifests for which a run was asked; one manifest never starts two runs.",
+)
+
+extract = Table(
+    "extract",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("cycle_id", ForeignKey("billing_cycle.id"), nullable=False),
+    Column("supplement", SmallInteger, nullable=False, server_default="0", comment="0: the cycle's extract"),
+    Column("source", Text, nullable=False),
+    Column("location", Text, nullable=False, comment="folder, or connection and query name"),
+    Column("manifest", JSONB, nullable=False),
+    Column("digest", Text, nullable=False, comment="sha256 over the parts' checksums, for sameness"),
+    Column("declared_rows", BigInteger, nullable=False),
+    Column("declared_total_millimes", BigInteger, nullable=False),
+    Column("unknown_columns", ARRAY(Text), nullable=False, server_default="{}"),
+    _instant("loaded_at"),
+    _instant("validated_at"),
+    Column("rejected_rows", BigInteger, comment="known once validated"),
+    _instant("matched_at"),
+    UniqueConstraint("cycle_id", "supplement"),
+    _one_of("source", "landing", "database"),
+)
+
+# Staged rows lie in tables of their own, staging.extract_<id>, made by fatoura.extracts and dropped once
+# every row has its bucket and the retention of staging has passed.
+
+rejected_row = Table(
+    "rejected_row",
+    metadata,
+    Column("extract_id", ForeignKey("extract.id"), primary_key=True),
+    Column(
+        "row_number",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="1-based over all parts, header excluded",
+    ),
+    Column("part", Text, nullable=False),
+    Column("part_row", BigInteger, nullable=False, comment="1-based in its part, header excluded"),
+    Column("reasons", ARRAY(Text), nullable=False, comment="codes of the rules it broke"),
+    Column("fields", JSONB, nullable=False, comment="the row as it came, unknown columns included"),
+)
+
+invoice = Table(
+    "invoice",
+    metadata,
+    Column("extract_id", Integer, primary_key=True, autoincrement=False),
+    Column("row_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("cycle_id", Integer, nullable=False),
+    Column("invoice_number", Text, nullable=False),
+    Column("revision", SmallInteger, nullable=False, comment="0 as first issued, then one a correction"),
+    Column("customer_reference", Text, nullable=False),
+    Column("district", Text, nullable=False),
+    Column("supply", Text, nullable=False),
+    Column("period_start", Date, nullable=False),
+    Column("period_end", Date, nullable=False),
+    Column("amount_due_millimes", BigInteger, nullable=False, comment="as issued; never recomputed"),
+    Column("due_date", Date, nullable=False),
+    Column("issue_date", Date, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("bucket", Text, nullable=False, comment="the ledger's bucket of this row"),
+    Column("reason", Text, comment="why there is no notice"),
+    Column("subscription_id", BigInteger, comment="the subscription it matched"),
+    UniqueConstraint("invoice_number", "revision"),
+    _one_of("bucket", "unsubscribed", "suppressed", "held_out", "noticed"),
+    CheckConstraint("(bucket = 'noticed') = (reason IS NULL)", name="reason_unless_noticed"),
+    Index(None, "cycle_id", "bucket"),
+)
+
+# --- Subscriptions -----------------------------------------------------------------------------------
+
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("customer_reference", Text, nullable=False),
+    Column("phone", Text, nullable=False, info=PERSONAL, comment="E.164"),
+    Column("language", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="active"),
+    Column("channel", Text, nullable=False, comment="how consent was given"),
+    Column("consent_date", Date, nullable=False),
+    Column("study_arm", Text, comment="set by a study; the control arm is held out"),
+    _instant("created_at", nullable=False, server_default=func.now()),
+    _instant("changed_at", nullable=False, server_default=func.now()),
+    _one_of("language", "ar", "fr"),
+    _one_of("state", "active", "suspended", "ended"),
+    _one_of("channel", "coupon", "web"),
+    _one_of("study_arm", "treatment", "control"),
+    Index(
+        "uq_subscription_current",
+        "customer_reference",
+        unique=True,
+        postgresql_where=text("state <> 'ended'"),
+    ),
+)
+
+# --- Notices, attempts, receipts ---------------------------------------------------------------------
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("uuidv7()")),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="what it is about: the invoice number of a bill"),
+    Column("sequence", SmallInteger, nullable=False, comment="1 for the first; the revision + 1 of a bill"),
+    Column("cycle_id", Integer),
+    Column("extract_id", Integer),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("district", Text),
+    Column("phone", Text, info=PERSONAL, comment="E.164, as planned; null once erased"),
+    Column("language", Text, nullable=False),
+    Column("text", Text, info=PERSONAL, comment="null once erased"),
+    Column("encoding", Text, nullable=False),
+    Column("segments", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False, comment="lower goes first"),
+    Column("send_from", DateTime(timezone=True), nullable=False),
+    Column(
+        "send_until", DateTime(timezone=True), nullable=False, comment="after this it is cancelled unsent"
+    ),
+    Column("validity_minutes", Integer, nullable=False, comment="the longest the provider may try"),
+    Column("planned_by", Text, comment="the run that planned it"),
+    _instant("planned_at", nullable=False, server_default=func.now()),
+    Column("state", Text, nullable=False, server_default=State.PLANNED.value),
+    Column("reason", Text, comment="why it was cancelled, or the provider's word for a failure"),
+    _instant("state_since", nullable=False, server_default=func.now()),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    _instant("retry_at", comment="not before this instant, after a refusal that proved nothing was accepted"),
+    _instant("lease_until", comment="while sending: after this the claim is in doubt"),
+    Column("gateway", Text, comment="the provider of the last attempt"),
+    Column("provider_id", Text, comment="the provider's id of the last attempt"),
+    _instant("submitted_at", comment="when the last attempt was claimed"),
+    _instant("final_at", comment="when it reached its final state, by the provider's word"),
+    UniqueConstraint("kind", "subject", "sequence"),
+    _one_of("state", *State),
+    _one_of("language", "ar", "fr"),
+    _one_of("encoding", "gsm7", "ucs2"),
+    Index("ix_notice_planned", "cycle_id", "priority", "id", postgresql_where=text("state = 'planned'")),
+    Index(
+        "ix_notice_open", "state", "lease_until", postgresql_where=text("state IN ('sending', 'in_doubt')")
+    ),
+    Index(
+        "ix_notice_provider_id", "gateway", "provider_id", postgresql_where=text("provider_id IS NOT NULL")
+    ),
+    # Claimed, accepted and settled: three updates of each row, which stay in its page with this much room.
+    postgresql_with={"fillfactor": "70"},
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("notice_id", Uuid, primary_key=True),
+    Column("number", SmallInteger, primary_key=True, autoincrement=False),
+    Column("gateway", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    _instant("claimed_at", nullable=False, server_default=func.now()),
+    _instant("valid_until", comment="the validity handed to the provider"),
+    _instant("answered_at"),
+    Column("outcome", Text, comment="accepted, refused, rejected, in_doubt; null while under way"),
+    Column("answer", Text, comment="the provider's answer, shortened; never the text or the number"),
+    Column("provider_id", Text),
+    _one_of("outcome", "accepted", "refused", "rejected", "in_doubt"),
+)
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("gateway", Text, nullable=False),
+    _instant("received_at", nullable=False, server_default=func.clock_timestamp()),
+    Column("raw", JSONB, nullable=False, info=PERSONAL, comment="as it came: query and body"),
+    Column("notice_id", Uuid, comment="our id in it; no foreign key: it may be unknown, or garbage"),
+    Column("attempt", SmallInteger),
+    Column("provider_id", Text),
+    Column("status", Text, comment="the state that it reports; null for an intermediate or unreadable one"),
+    Column("detail", Text, comment="the provider's code or word for it"),
+    _instant("happened_at", comment="when, by the provider's clock"),
+    Column("match", Text, nullable=False, server_default="new"),
+    _instant("matched_at"),
+    _one_of("match", "new", "parked", "moved", "noted", "repeated", "contradicted", "unreadable"),
+    Index("ix_receipt_unmatched", "id", postgresql_where=text("match IN ('new', 'parked')")),
+    Index(None, "notice_id", postgresql_where=text("notice_id IS NOT NULL")),
+)
+
+gateway_rate = Table(
+    "gateway_rate",
+    metadata,
+    Column("gateway", Text, primary_key=True),
+    Column("segments_per_second", Numeric, comment="null: the setting"),
+    _instant("next_free", nullable=False, server_default=func.now(), comment="the next unreserved instant"),
+)
+
+# --- Calendar, cut-off, stages -----------------------------------------------------------------------
+
+calendar_day = Table(
+    "calendar_day",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("closed", Boolean, nullable=False),
+    Column("opens", Time, comment="null: the usual hour"),
+    Column("closes", Time, comment="null: the usual hour"),
+    Column("reason", Text, nullable=False),
+    Column("set_by", Text, nullable=False),
+    comment="Dated decisions that override the calendar's rules.",
+)
+
+cutoff_case = Table(
+    "cutoff_case",
+    metadata,
+    Column("invoice_number", Text, primary_key=True),
+    Column("cycle_id", Integer, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("notice_id", Uuid, nullable=False, comment="the bill notice it follows"),
+    Column("amount_due_millimes", BigInteger, nullable=False),
+    Column("due_date", Date, nullable=False),
+    Column("warn_from", Date, nullable=False, comment="first day on which it may be warned"),
+    Column("state", Text, nullable=False, server_default="scheduled"),
+    _instant("created_at", nullable=False, server_default=func.now()),
+    _one_of("state", "scheduled"),
+    Index(None, "warn_from", postgresql_where=text("state = 'scheduled'")),
+)
+
+stage = Table(
+    "stage",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("cycle_id", ForeignKey("billing_cycle.id"), nullable=False),
+    Column("supplement", SmallInteger, nullable=False, server_default="0"),
+    Column("name", Text, nullable=False, comment="extract, validate, match, render, release, send, …"),
+    Column("run_id", Text),
+    _instant("started_at", nullable=False),
+    _instant("finished_at", nullable=False),
+    Column("seconds", Numeric, Computed("extract(epoch from finished_at - started_at)")),
+    Column("counts", JSONB, nullable=False),
+    Index(None, "cycle_id", "name"),
+    comment="What each task did, each time it ran: the times and counts of reports.",
+)

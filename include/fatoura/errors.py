@@ -1,0 +1,18 @@
+"""The errors that the rest of the system reacts to by kind: retry, refuse, or stop and ask a person.
+
+Every module raises one of these (or a subclass of its own) for what comes from outside. Messages say
+what is wrong, where (file, row, field) and what to do; they never hold a phone number, a message's
+text or a key.
+"""
+
+
+class FatouraError(Exception):
+    """Base of all errors that a person is meant to read."""
+
+
+class BadInput(FatouraError):
+    """Something from outside is wrong, and trying again unchanged cannot help. Exit code 1 of the command."""
+
+
+class NotReady(FatouraError):
+    """Something outside is not there yet (a service that starts, a lock that another run holds): try again."""

@@ -1,0 +1,1 @@
+"""Extracts: what the billing system hands over. Manifest, loading, sources, samples."""

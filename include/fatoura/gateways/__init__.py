@@ -1,0 +1,1 @@
+"""SMS providers: one small interface, one file a provider."""

@@ -1,0 +1,1 @@
+"""The ledger: every row of an extract in exactly one bucket."""

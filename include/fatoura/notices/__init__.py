@@ -1,0 +1,1 @@
+"""Notices: what is said to a customer, decided once. Kinds, texts, encoding, planning and states."""

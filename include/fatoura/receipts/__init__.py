@@ -1,0 +1,1 @@
+"""Delivery receipts: taken in raw, matched, settled."""

@@ -1,0 +1,1 @@
+"""Reports for analysts: one page with charts, CSV and XLSX."""

@@ -1,0 +1,1 @@
+"""Sending: claim, pace, submit, write outcomes; never twice."""

@@ -1,0 +1,161 @@
+"""All settings of the project in one place, read from the environment with the prefix ``FATOURA_``.
+
+Everything that can be configured is a field of `Settings`; its docstring is what `docs/settings.md` is
+generated from. Airflow's own settings keep their own names and are not repeated here. Secrets for the
+SMS provider live in Airflow connections, not here.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import quote
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fatoura.errors import BadInput
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Values that differ between installations. Defaults suit the embedded stack of ``make up``."""
+
+    model_config = SettingsConfigDict(env_prefix="FATOURA_", extra="ignore", frozen=True)
+
+    profile: Literal["local", "production"] = Field(
+        "local", description="`production` refuses what is meant for trials only, such as a moved clock."
+    )
+    home: Path = Field(PROJECT_ROOT, description="The project's root; relative paths start here.")
+    var: Path = Field(Path("var"), description="Everything that the project writes lies below this folder.")
+    database_url: str = Field(
+        "", description="SQLAlchemy URL of the application's database; empty: the embedded PostgreSQL."
+    )
+    landing: str = Field(
+        "", description="Landing folder: a path, or a URL that Airflow's ObjectStoragePath opens (`s3://…`)."
+    )
+    reports: Path = Field(Path(), description="Where reports and Data Docs are written.")
+    now: str = Field(
+        "",
+        description="A moved clock, for trials only: an ISO 8601 instant with offset (the clock of each "
+        "process starts there), or an offset in seconds like `+86400` (the same in all processes).",
+    )
+    timezone: str = Field("Africa/Tunis", description="The zone of windows, holidays and printed dates.")
+    calendar_file: Path = Field(
+        Path(__file__).with_name("calendar") / "calendar.yaml",
+        description="Sending hours, Ramadan hours, fixed holidays, grace: data, with validity dates.",
+    )
+    districts_file: Path = Field(
+        Path(__file__).with_name("extracts") / "districts.csv",
+        description="Known district codes with their French and Arabic names.",
+    )
+    quality_suite: Path = Field(
+        Path(__file__).with_name("quality") / "suite.yaml", description="Row and batch rules of an extract."
+    )
+
+    # Sending
+    gateway: str = Field("kannel", description="The provider adapter that new messages go to.")
+    sms_conn_id: str = Field("fatoura_sms", description="Airflow connection of the SMS provider.")
+    sender_id: str = Field("STEG", description="Sender shown on the phone; at most 11 characters.")
+    segments_per_second: float = Field(
+        50, gt=0, description="The contract's rate, over all workers, in segments a second."
+    )
+    send_lanes: int = Field(2, ge=1, le=64, description="How many send tasks share one cycle.")
+    connections: int = Field(50, ge=1, description="Concurrent requests of one send task.")
+    claim_size: int = Field(500, ge=1, description="Notices claimed in one transaction.")
+    lease: timedelta = Field(
+        timedelta(minutes=5), description="After this long without an outcome a claimed notice is in doubt."
+    )
+    request_timeout: timedelta = Field(
+        timedelta(seconds=30), description="How long a submit waits for an answer before it is in doubt."
+    )
+    max_attempts: int = Field(
+        8, ge=1, description="Tries with a proven refusal before a notice is given up as rejected."
+    )
+    doubt_horizon: timedelta = Field(
+        timedelta(hours=6),
+        description="How long an in-doubt notice waits for a receipt before its policy acts.",
+    )
+    settle_horizon: timedelta = Field(
+        timedelta(hours=72), description="How long a cycle waits for receipts; later ones still count."
+    )
+    settle_poll: timedelta = Field(timedelta(seconds=30), description="How often settling looks.")
+    segment_price_millimes: int = Field(
+        20, ge=0, description="Price of a segment, in millimes (assumed; the contract's price goes here)."
+    )
+
+    # Receipts
+    receiver_host: str = Field("127.0.0.1", description="Address that the receipt receiver binds.")
+    receiver_port: int = Field(8081, description="Port of the receipt receiver.")
+    receiver_url: str = Field("", description="How the provider reaches the receiver; empty: host and port.")
+    receipt_secret_file: Path = Field(
+        Path(), description="File with the secret in the receipt callback's URL; made on first start."
+    )
+
+    # Guard-rails: beyond these a person is asked before anything is sent
+    guard_bad_rows_share: float = Field(0.10, ge=0, le=1, description="Share of rejected rows.")
+    guard_messages: int = Field(200_000, ge=0, description="Messages of one cycle.")
+    guard_cost_millimes: int = Field(10_000_000, ge=0, description="Cost of one cycle, in millimes.")
+    approval_timeout: timedelta = Field(
+        timedelta(hours=24), description="How long a run waits for a person before it fails."
+    )
+
+    # The local stack of `make up`
+    airflow_port: int = Field(8080, description="Port of Airflow's UI, on loopback.")
+    gateway_port: int = Field(13013, description="Port of the sandbox gateway, on loopback.")
+    parallelism: int = Field(4, ge=2, description="Workers of the local executor.")
+
+    @field_validator("sender_id")
+    @classmethod
+    def _sender_fits(cls, value: str) -> str:
+        if not (1 <= len(value) <= 11 and value.isascii()):
+            raise ValueError(
+                "a sender id is 1 to 11 ASCII characters; gateways take a longer one and drop it"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        fill = object.__setattr__  # frozen for everybody else
+        fill(self, "var", self.home / self.var)
+        fill(self, "landing", self.landing or str(self.var / "landing"))
+        if "://" not in self.landing:
+            fill(self, "landing", str(self.home / self.landing))
+        fill(self, "reports", self.home / self.reports if self.reports != Path() else self.var / "reports")
+        if self.receipt_secret_file == Path():
+            fill(self, "receipt_secret_file", self.var / "secrets" / "receipt_secret")
+        if not self.database_url:
+            from fatoura.database.embedded import socket_dir
+
+            fill(
+                self,
+                "database_url",
+                f"postgresql+psycopg://postgres@/fatoura?host={quote(str(socket_dir(self.var)), safe='')}",
+            )
+        if not self.receiver_url:
+            fill(self, "receiver_url", f"http://{self.receiver_host}:{self.receiver_port}")
+        if self.profile == "production" and self.now:
+            raise ValueError("FATOURA_NOW moves the clock and is refused when FATOURA_PROFILE is production")
+        return self
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the settings of this process.
+
+    :raises BadInput: when a value in the environment is wrong; names each variable.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = (
+            f"FATOURA_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" if e["loc"] else e["msg"]
+            for e in error.errors()
+        )
+        raise BadInput("Settings in the environment are wrong. " + "; ".join(lines)) from None
+
+
+__all__ = ["PROJECT_ROOT", "Settings", "get_settings"]

@@ -1,0 +1,1 @@
+"""Subscriptions: who gets messages, on which phone, in which language."""

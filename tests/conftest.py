@@ -1,0 +1,100 @@
+"""Fixtures that all tests share: a real PostgreSQL for the session, an empty database for each module."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fatoura import clock, settings
+from fatoura.database.embedded import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _forget_settings() -> None:
+    settings.get_settings.cache_clear()
+    clock._offset.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give each test settings of its own: nothing from the developer's environment, files in tmp_path."""
+    for name in list(os.environ):
+        if name.startswith("FATOURA_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FATOURA_VAR", str(tmp_path / "var"))
+    _forget_settings()
+    yield
+    _forget_settings()
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch):
+    """Set settings for one test: ``configure(now="2026-05-20T10:00:00+01:00", connections=5)``."""
+
+    def set_settings(**values: object) -> settings.Settings:
+        for name, value in values.items():
+            monkeypatch.setenv(f"FATOURA_{name.upper()}", str(value))
+        _forget_settings()
+        return settings.get_settings()
+
+    return set_settings
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """Run a real PostgreSQL for the session, without waiting for the disk."""
+    base = tmp_path_factory.mktemp("postgres")
+    os.chmod(base.parent, 0o755)  # the server may run as another user
+    os.chmod(base, 0o755)
+    server = EmbeddedPostgres(base, (("fsync", "off"), ("full_page_writes", "off")))
+    server.start()
+    yield server
+    server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def _template(postgres: EmbeddedPostgres) -> str:
+    """Migrate one database; the tests' databases are copies of it."""
+    import sqlalchemy
+
+    from fatoura.database.migrate import configuration
+
+    postgres.create_database("template_fatoura")
+    engine = sqlalchemy.create_engine(postgres.url("template_fatoura"))
+    with engine.begin() as connection:
+        from alembic import command
+
+        command.upgrade(configuration(connection), "head")
+    engine.dispose()
+    return "template_fatoura"
+
+
+@pytest.fixture
+def database(
+    postgres: EmbeddedPostgres, _template: str, configure, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """Give the test an empty, migrated database of its own, set as the application's; returns its URL."""
+    import uuid
+
+    import psycopg
+
+    from fatoura.database import get_engine
+
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(
+        host=str(postgres.socket), user="postgres", dbname="postgres", autocommit=True
+    ) as db:
+        db.execute(f"CREATE DATABASE {name} TEMPLATE {_template}")
+    url = postgres.url(name)
+    configure(database_url=url)
+    yield url
+    get_engine().dispose()
+    with psycopg.connect(
+        host=str(postgres.socket), user="postgres", dbname="postgres", autocommit=True
+    ) as db:
+        db.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,0 +1,66 @@
+"""The migrations lead to exactly the tables that the code builds its statements from."""
+
+import itertools
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from fatoura.database import begin, connect
+from fatoura.database.schema import metadata
+from fatoura.notices.states import State, may_move
+
+
+def test_migrations_and_tables_agree(database):
+    with connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "fatoura_version"})
+        assert compare_metadata(context, metadata) == []
+
+
+def plan_notice(connection, subject: str) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO notice (kind, subject, sequence, subscription_id, phone, language, text, encoding, "
+            "segments, priority, send_from, send_until, validity_minutes) VALUES "
+            "('bill', :subject, 1, 1, '+21620000000', 'fr', 'x', 'gsm7', 1, 5, now(), now(), 60)"
+        ),
+        {"subject": subject},
+    )
+
+
+def path_to(state: State) -> list[State]:
+    """Return a way from planned to a state, over allowed moves only."""
+    ways = [[State.PLANNED]]
+    for way in ways:
+        if way[-1] is state:
+            return way[1:]
+        ways += [[*way, new] for new in State if may_move(way[-1], new) and new not in way]
+    raise AssertionError(f"no way leads to {state}")
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(State, State)))
+def test_the_database_refuses_what_the_state_machine_forbids(database, old, new):
+    with begin() as connection:
+        plan_notice(connection, "A1")
+        for state in path_to(old):
+            connection.execute(text("UPDATE notice SET state = :state"), {"state": state})
+    move = text("UPDATE notice SET state = :state")
+    if old is new or may_move(old, new):
+        with begin() as connection:
+            connection.execute(move, {"state": new})
+    else:
+        with pytest.raises(IntegrityError, match="may not go from"), begin() as connection:
+            connection.execute(move, {"state": new})
+
+
+def test_a_notice_begins_as_planned(database):
+    with pytest.raises(IntegrityError, match="begins as planned"), begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO notice (kind, subject, sequence, subscription_id, language, encoding, segments, "
+                "priority, send_from, send_until, validity_minutes, state) VALUES "
+                "('bill', 'A2', 1, 1, 'fr', 'gsm7', 1, 5, now(), now(), 60, 'delivered')"
+            )
+        )
