@@ -1,7 +1,8 @@
 """The one state machine of a notice. The database refuses what this module forbids.
 
-SMPP's names where one exists. States only move forward; the two ways back to `planned` are a refusal
-that proves that nothing was accepted, and a declared policy for a notice in doubt.
+SMPP's names where one exists. States only move forward; the one way back to `planned` is a refusal that
+proves that nothing was accepted. A notice in doubt goes out again only where its kind's policy says so, and
+then straight to `sending`: a receipt that comes meanwhile still finds it.
 """
 
 from __future__ import annotations
@@ -26,17 +27,24 @@ class State(StrEnum):
 FINAL = frozenset({State.DELIVERED, State.UNDELIVERABLE, State.EXPIRED, State.REJECTED, State.CANCELLED})
 
 # A receipt can outrun our own write of the answer, so it may move a notice from `sending` at once.
-_AFTER_A_RECEIPT = frozenset({State.DELIVERED, State.UNDELIVERABLE, State.EXPIRED, State.REJECTED})
+_BY_RECEIPT = frozenset({State.DELIVERED, State.UNDELIVERABLE, State.EXPIRED, State.REJECTED})
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.PLANNED: frozenset({State.SENDING, State.CANCELLED}),
-    State.SENDING: frozenset({State.PLANNED, State.IN_DOUBT, State.ACCEPTED}) | _AFTER_A_RECEIPT,
-    State.IN_DOUBT: frozenset({State.PLANNED, State.ACCEPTED}) | _AFTER_A_RECEIPT,
-    State.ACCEPTED: _AFTER_A_RECEIPT,
+    State.SENDING: frozenset({State.PLANNED, State.IN_DOUBT, State.ACCEPTED}) | _BY_RECEIPT,
+    State.IN_DOUBT: frozenset({State.PLANNED, State.SENDING, State.ACCEPTED}) | _BY_RECEIPT,
+    State.ACCEPTED: _BY_RECEIPT,
     **{state: frozenset() for state in FINAL},
 }
 
+# After a first attempt even a planned notice may be settled: the provider's receipt is a stronger word than
+# our own inference that it had refused.
+TRANSITIONS_AFTER_AN_ATTEMPT: dict[State, frozenset[State]] = {
+    **TRANSITIONS,
+    State.PLANNED: TRANSITIONS[State.PLANNED] | _BY_RECEIPT,
+}
 
-def may_move(old: State, new: State) -> bool:
-    """Tell whether a notice in `old` may become `new`."""
-    return new in TRANSITIONS[old]
+
+def may_move(old: State, new: State, *, attempts: int) -> bool:
+    """Tell whether a notice in `old`, after so many attempts, may become `new`."""
+    return new in (TRANSITIONS_AFTER_AN_ATTEMPT if attempts else TRANSITIONS)[old]

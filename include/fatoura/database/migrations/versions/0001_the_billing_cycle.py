@@ -14,17 +14,19 @@ depends_on = None
 
 
 # The state machine of fatoura.notices.states, as the database enforces it. A test compares the two.
+BY_RECEIPT = ("delivered", "undeliverable", "expired", "rejected")
 TRANSITIONS = {
-    "planned": ("sending", "cancelled"),
-    "sending": ("planned", "in_doubt", "accepted", "delivered", "undeliverable", "expired", "rejected"),
-    "in_doubt": ("planned", "accepted", "delivered", "undeliverable", "expired", "rejected"),
-    "accepted": ("delivered", "undeliverable", "expired", "rejected"),
+    "OLD.state = 'planned'": ("sending", "cancelled"),
+    "OLD.state = 'planned' AND OLD.attempts > 0": BY_RECEIPT,
+    "OLD.state = 'sending'": ("planned", "in_doubt", "accepted", *BY_RECEIPT),
+    "OLD.state = 'in_doubt'": ("planned", "sending", "accepted", *BY_RECEIPT),
+    "OLD.state = 'accepted'": BY_RECEIPT,
 }
 
 
 def _guard_states() -> None:
     allowed = " OR ".join(
-        f"(OLD.state = '{old}' AND NEW.state IN ({', '.join(repr(n) for n in new)}))"
+        f"({old} AND NEW.state IN ({', '.join(repr(state) for state in new)}))"
         for old, new in TRANSITIONS.items()
     )
     op.execute(
