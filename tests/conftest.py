@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from fatoura import clock, settings
@@ -13,6 +13,12 @@ from fatoura.database.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+
+# A first example imports and caches; on a busy machine any may be slow. Time limits are pytest's.
+hypothesis.settings.register_profile("fatoura", deadline=None)
+hypothesis.settings.load_profile("fatoura")
 
 
 def _forget_settings() -> None:
