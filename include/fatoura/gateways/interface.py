@@ -1,0 +1,210 @@
+"""What sending and receiving know of an SMS provider: messages, requests, outcomes, receipts.
+
+An adapter only builds requests and reads answers; it does no input or output, so that it can be tested
+with a table and carried by any transport. It must not know notices, cycles, or the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+from urllib.parse import quote
+
+from fatoura.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from fatoura.notices.encoding import Encoding
+    from fatoura.notices.states import State
+
+OutcomeKind = Literal["accepted", "refused", "rejected", "in_doubt", "stop"]
+
+
+class MessageUnfit(BadInput):
+    """This message must not be handed to this provider, which would take it and spoil or lose it.
+
+    Raised before anything is sent. Says which message (our id) and which rule, never its text or number.
+    """
+
+
+class ReceiptUnreadable(BadInput):
+    """A receipt that names no notice of ours, or no status that the provider is known to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of one attempt, as it goes to a provider.
+
+    :param id: the notice's id, decided when it was planned.
+    :param attempt: 1 for the first.
+    :param phone: E.164.
+    :param segments: as planned; the provider is paid for as many.
+    :param validity_minutes: the longest that the provider may try to deliver it.
+    :param sender: the sender shown on the phone.
+    :param receipt_url: where the provider reports to, from `Gateway.receipt_url`.
+    """
+
+    id: UUID
+    attempt: int
+    phone: str = field(repr=False)
+    text: str = field(repr=False)
+    encoding: Encoding
+    segments: int
+    validity_minutes: int
+    sender: str
+    receipt_url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request, ready to be written. Its address, headers and body may hold secrets and numbers."""
+
+    method: Literal["GET", "POST"]
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer. The body is cut at the transport's limit."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TransportFailure:
+    """There is no complete answer.
+
+    :param kind: `not_sent`: no byte of the request was written, proven. `in_doubt`: some may have been.
+    :param reason: what happened, in words that hold no address, number or text.
+    """
+
+    kind: Literal["not_sent", "in_doubt"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one submit.
+
+    :param kind: `accepted`: the provider has it. `refused`: proven not accepted, try again later.
+        `rejected`: this message will never be accepted. `stop`: proven not accepted, and no other message
+        would be either (wrong credentials): it goes back to planned, and the task fails at once.
+        `in_doubt`: anything open.
+    :param provider_id: the provider's id, where its answer gives one.
+    :param answer: the provider's answer in short; never a number or a text.
+    """
+
+    kind: OutcomeKind
+    provider_id: str | None
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A provider's report on one message.
+
+    :param notice_id: our id, as the provider gave it back.
+    :param attempt: the attempt that it was submitted with.
+    :param provider_id: the provider's id; text, for leading zeros count.
+    :param status: the state that it reports. `ACCEPTED` for an intermediate one: it proves that the
+        request had been accepted, and settles a doubt.
+    :param detail: the provider's code and word; never a number or a text.
+    :param happened_at: by the provider's clock, UTC.
+    """
+
+    notice_id: UUID
+    attempt: int
+    provider_id: str | None
+    status: State
+    detail: str
+    happened_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider's interface can do; policy follows from it.
+
+    :param client_reference: receipts carry our own id.
+    :param idempotency: submitting the same id twice sends once.
+    :param status_query: it can be asked what became of a message.
+    :param receipts: `push`: it calls us. `poll`: we ask.
+    :param validity: it takes a validity period with each message.
+    :param scheduled: it takes a time of delivery with each message.
+    :param longest_segments: a longer message is cut or refused.
+    :param balance: it can be asked for the account's balance.
+    """
+
+    client_reference: bool
+    idempotency: bool
+    status_query: bool
+    receipts: Literal["push", "poll"]
+    validity: bool
+    scheduled: bool
+    longest_segments: int
+    balance: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """How to reach a provider, made from a connection.
+
+    :param base_url: ``http(s)://host:port``, without a path.
+    :param extra: what only this provider's adapter understands; unknown names are refused by it.
+    """
+
+    base_url: str
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Gateway(Protocol):
+    """One provider's interface. Adapters are pure: the same arguments always give the same result."""
+
+    name: str
+    capabilities: Capabilities
+
+    def submit_request(self, message: Message) -> Request:
+        """Return the request that submits a message.
+
+        :raises MessageUnfit: when the provider would take the message and spoil or lose it.
+        """
+
+    def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Return what a complete answer to a submit means. Whatever is not known is in doubt."""
+
+    def receipt_url(self, base: str, secret: str, message_id: UUID, attempt: int) -> str:
+        """Return the address that the provider reports to, with our id and attempt in it.
+
+        :param base: the receiver's address as the provider reaches it.
+        :param secret: shows the receiver that a report comes from the provider.
+        """
+
+    def read_receipt(self, query: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> Receipt:
+        """Return what a report says.
+
+        :param query: the address's query, decoded.
+        :raises ReceiptUnreadable: says what is wrong, and holds nothing personal.
+        """
+
+
+def receipt_path(gateway: str, secret: str) -> str:
+    """Return the path of the receiver's address for a gateway.
+
+    The secret is in the path, not in the query, so that it is not stored with the receipts.
+    """
+    return f"/receipts/{quote(gateway, safe='')}/{quote(secret, safe='')}"
+
+
+def outcome_of(gateway: Gateway, result: Answer | TransportFailure) -> Outcome:
+    """Return what became of a submit, from what the transport brought back."""
+    if isinstance(result, Answer):
+        return gateway.read_answer(result.status, result.headers, result.body)
+    return Outcome("refused" if result.kind == "not_sent" else "in_doubt", None, result.reason)

@@ -1,0 +1,29 @@
+"""Which providers there are: the one place that a new adapter is added to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fatoura.errors import BadInput
+from fatoura.gateways.kannel import KannelGateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fatoura.gateways.interface import Gateway, GatewayConfig
+
+GATEWAYS: dict[str, Callable[[GatewayConfig], Gateway]] = {KannelGateway.name: KannelGateway}
+
+
+def create_gateway(name: str, config: GatewayConfig) -> Gateway:
+    """Return the adapter of a provider.
+
+    :raises BadInput: for an unknown name, with the known ones, or for a configuration that it refuses.
+    """
+    try:
+        make = GATEWAYS[name]
+    except KeyError:
+        raise BadInput(
+            f"there is no SMS provider named {name!r}; known are {', '.join(sorted(GATEWAYS))}"
+        ) from None
+    return make(config)
