@@ -20,7 +20,7 @@ _NAMED = 10  # how many missing rows an error names; the rest is a count
 
 
 class LedgerBroken(FatouraError):
-    """A row or a notice is in no bucket, or in two. Nothing outside can cause this: it is a defect of ours."""
+    """A row or a notice is in no bucket, or in two. Nothing outside can cause it: a defect of ours."""
 
 
 @dataclass(frozen=True)
@@ -68,54 +68,61 @@ def cycle_ledger(cycle_key: str) -> Ledger:
     with connect() as connection:
         # One snapshot: senders and receipts go on moving notices while we count.
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-        cycle_id = connection.scalar(
-            text("SELECT id FROM billing_cycle WHERE key = :key"), {"key": cycle_key}
-        )
-        if cycle_id is None:
-            raise BadInput(f"there is no cycle {cycle_key!r}: no extract of it was loaded")
-        extracted = connection.scalar(
-            text(
-                "SELECT coalesce(sum(declared_rows), 0) FROM extract WHERE cycle_id = :c AND loaded_at IS NOT NULL"
-            ),
+        return count_ledger(connection, cycle_key)
+
+
+def count_ledger(connection: Connection, cycle_key: str) -> Ledger:
+    """Count the ledger of a cycle in the caller's snapshot, for figures that must agree with it.
+
+    :raises BadInput: when there is no such cycle.
+    """
+    cycle_id = connection.scalar(text("SELECT id FROM billing_cycle WHERE key = :key"), {"key": cycle_key})
+    if cycle_id is None:
+        raise BadInput(f"there is no cycle {cycle_key!r}: no extract of it was loaded")
+    extracted = connection.scalar(
+        text(
+            "SELECT coalesce(sum(declared_rows), 0) FROM extract "
+            "WHERE cycle_id = :c AND loaded_at IS NOT NULL"
+        ),
+        {"c": cycle_id},
+    )
+    rejected = connection.scalar(
+        text(
+            "SELECT count(*) FROM rejected_row r JOIN extract e ON e.id = r.extract_id WHERE e.cycle_id = :c"
+        ),
+        {"c": cycle_id},
+    )
+    buckets: dict[str, int] = dict(
+        connection.execute(
+            text("SELECT bucket, count(*) FROM invoice WHERE cycle_id = :c GROUP BY bucket"),
             {"c": cycle_id},
         )
-        rejected = connection.scalar(
-            text(
-                "SELECT count(*) FROM rejected_row r JOIN extract e ON e.id = r.extract_id WHERE e.cycle_id = :c"
-            ),
-            {"c": cycle_id},
-        )
-        buckets: dict[str, int] = dict(
-            connection.execute(
-                text("SELECT bucket, count(*) FROM invoice WHERE cycle_id = :c GROUP BY bucket"),
-                {"c": cycle_id},
-            )
-            .tuples()
-            .all()
-        )
-        states = dict.fromkeys(State, 0)
-        segments = 0
-        for state, notices, sent in connection.execute(
-            text(
-                "SELECT state, count(*), coalesce(sum(segments) FILTER (WHERE state <> 'cancelled'), 0) "
-                "FROM notice WHERE cycle_id = :c GROUP BY state"
-            ),
-            {"c": cycle_id},
-        ):
-            states[State(state)] = notices
-            segments += sent
-        return Ledger(
-            cycle=cycle_key,
-            extracted=int(extracted or 0),
-            rejected=int(rejected or 0),
-            unsubscribed=buckets.get("unsubscribed", 0),
-            suppressed=buckets.get("suppressed", 0),
-            held_out=buckets.get("held_out", 0),
-            noticed=buckets.get("noticed", 0),
-            states={state.value: count for state, count in states.items()},
-            segments=int(segments),
-            missing=_missing(connection, cycle_id),
-        )
+        .tuples()
+        .all()
+    )
+    states = dict.fromkeys(State, 0)
+    segments = 0
+    for state, notices, sent in connection.execute(
+        text(
+            "SELECT state, count(*), coalesce(sum(segments) FILTER (WHERE state <> 'cancelled'), 0) "
+            "FROM notice WHERE cycle_id = :c GROUP BY state"
+        ),
+        {"c": cycle_id},
+    ):
+        states[State(state)] = notices
+        segments += sent
+    return Ledger(
+        cycle=cycle_key,
+        extracted=int(extracted or 0),
+        rejected=int(rejected or 0),
+        unsubscribed=buckets.get("unsubscribed", 0),
+        suppressed=buckets.get("suppressed", 0),
+        held_out=buckets.get("held_out", 0),
+        noticed=buckets.get("noticed", 0),
+        states={state.value: count for state, count in states.items()},
+        segments=int(segments),
+        missing=_missing(connection, cycle_id),
+    )
 
 
 def check_ledger(cycle_key: str) -> Ledger:
