@@ -58,6 +58,11 @@ def now() -> datetime:
     return datetime.now(UTC) + _offset()
 
 
+def moved(instant: datetime) -> datetime:
+    """Move an instant of the outside world's clock onto this clock."""
+    return instant + _offset()
+
+
 def local_now() -> datetime:
     """Return the current instant in the utility's zone."""
     return now().astimezone(zone())

@@ -57,7 +57,6 @@ class Settings(BaseSettings):
     )
 
     # Sending
-    gateway: str = Field("kannel", description="The provider adapter that new messages go to.")
     sms_conn_id: str = Field("fatoura_sms", description="Airflow connection of the SMS provider.")
     sender_id: str = Field("STEG", description="Sender shown on the phone; at most 11 characters.")
     segments_per_second: float = Field(
@@ -71,9 +70,6 @@ class Settings(BaseSettings):
     )
     request_timeout: timedelta = Field(
         timedelta(seconds=30), description="How long a submit waits for an answer before it is in doubt."
-    )
-    max_attempts: int = Field(
-        8, ge=1, description="Tries with a proven refusal before a notice is given up as rejected."
     )
     doubt_horizon: timedelta = Field(
         timedelta(hours=6),
@@ -101,6 +97,22 @@ class Settings(BaseSettings):
     guard_cost_millimes: int = Field(10_000_000, ge=0, description="Cost of one cycle, in millimes.")
     approval_timeout: timedelta = Field(
         timedelta(hours=24), description="How long a run waits for a person before it fails."
+    )
+
+    # Alerts for the people who operate this; customers' messages never go this way
+    alert_webhook_conn_id: str = Field("", description="Airflow HTTP connection that failures are posted to.")
+    alert_smtp_conn_id: str = Field("", description="Airflow SMTP connection that failures are mailed by.")
+    alert_to: str = Field("", description="Mail addresses for failures, separated by commas.")
+    late_after: timedelta = Field(
+        timedelta(hours=26), description="A billing cycle that runs longer than this raises an alert."
+    )
+
+    # Starting
+    landing_poll: timedelta = Field(
+        timedelta(seconds=30), description="How often the landing folder is looked at for new extracts."
+    )
+    billing_conn_id: str = Field(
+        "fatoura_billing_db", description="Airflow connection of the billing database, the second source."
     )
 
     # The local stack of `make up`

@@ -54,7 +54,9 @@ class _LateGroup(click.Group):
             sys.exit(1)
 
 
-@click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="fatoura")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is done, on standard error.")
 def main(verbose: bool) -> None:

@@ -17,7 +17,7 @@ from fatoura.gateways.interface import (
     outcome_of,
     receipt_path,
 )
-from fatoura.gateways.registry import create_gateway
+from fatoura.gateways.registry import create_gateway, receipt_reader
 
 __all__ = [
     "Answer",
@@ -34,4 +34,5 @@ __all__ = [
     "create_gateway",
     "outcome_of",
     "receipt_path",
+    "receipt_reader",
 ]

@@ -171,6 +171,8 @@ class Gateway(Protocol):
     name: str
     capabilities: Capabilities
 
+    def __init__(self, config: GatewayConfig) -> None: ...
+
     def submit_request(self, message: Message) -> Request:
         """Return the request that submits a message.
 
@@ -187,8 +189,9 @@ class Gateway(Protocol):
         :param secret: shows the receiver that a report comes from the provider.
         """
 
-    def read_receipt(self, query: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> Receipt:
-        """Return what a report says.
+    @staticmethod
+    def read_receipt(query: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> Receipt:
+        """Return what a report says. Static: the receiver reads reports without a provider's credentials.
 
         :param query: the address's query, decoded.
         :raises ReceiptUnreadable: says what is wrong, and holds nothing personal.

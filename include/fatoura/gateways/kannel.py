@@ -189,7 +189,8 @@ class KannelGateway:
         # A per cent sign of our own would be read as one of Kannel's escapes.
         return ours.replace("%", "%%") + "&type=%d&time=%T&smsc=%i&smsc_message=%F&answer=%A"
 
-    def read_receipt(self, query: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> Receipt:
+    @staticmethod
+    def read_receipt(query: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> Receipt:
         """Return what a callback of the dlr-url says.
 
         :raises ReceiptUnreadable: see `Gateway.read_receipt`.

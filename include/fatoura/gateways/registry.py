@@ -8,11 +8,13 @@ from fatoura.errors import BadInput
 from fatoura.gateways.kannel import KannelGateway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from fatoura.gateways.interface import Gateway, GatewayConfig
+    from fatoura.gateways.interface import Gateway, GatewayConfig, Receipt
 
-GATEWAYS: dict[str, Callable[[GatewayConfig], Gateway]] = {KannelGateway.name: KannelGateway}
+    ReceiptReader = Callable[[Mapping[str, str], bytes, Mapping[str, str]], Receipt]
+
+GATEWAYS: dict[str, type[Gateway]] = {KannelGateway.name: KannelGateway}
 
 
 def create_gateway(name: str, config: GatewayConfig) -> Gateway:
@@ -27,3 +29,9 @@ def create_gateway(name: str, config: GatewayConfig) -> Gateway:
             f"there is no SMS provider named {name!r}; known are {', '.join(sorted(GATEWAYS))}"
         ) from None
     return make(config)
+
+
+def receipt_reader(name: str) -> ReceiptReader | None:
+    """Return what reads a provider's receipts, or nothing for an unknown name."""
+    gateway = GATEWAYS.get(name)
+    return gateway.read_receipt if gateway else None

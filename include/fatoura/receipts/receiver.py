@@ -1,0 +1,137 @@
+"""The receipt receiver: a web application in a process of its own, for it faces the provider's network.
+
+It stores each receipt raw before it says "taken", matches in the background, and answers in the same way
+whatever a receipt holds: a provider that is told of an error repeats it for hours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from sqlalchemy import text
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from fatoura import clock
+from fatoura.database import connect
+from fatoura.gateways import receipt_reader
+from fatoura.gateways.interface import ReceiptUnreadable
+from fatoura.receipts.intake import Intake, RawReceipt
+from fatoura.receipts.matching import match_receipts
+from fatoura.receipts.secret import is_receipt_secret, receipt_secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+log = logging.getLogger(__name__)
+
+LARGEST_BODY = 16 * 1024
+_LONGEST_QUERY = 4 * 1024
+_PARKED_EVERY_SECONDS = 60
+
+
+@asynccontextmanager
+async def _work_in_the_background(app: FastAPI) -> AsyncIterator[None]:
+    receipt_secret()  # fail at the start, not at the first receipt
+    intake: Intake = app.state.intake
+    workers = [asyncio.create_task(intake.run()), asyncio.create_task(_match_what_comes(intake))]
+    yield
+    for worker in workers:
+        worker.cancel()
+    for worker in workers:
+        with suppress(asyncio.CancelledError):
+            await worker
+
+
+async def _match_what_comes(intake: Intake) -> None:
+    parked = True
+    while True:
+        try:
+            counts = await asyncio.to_thread(match_receipts, parked=parked)
+            if counts:
+                log.info("receipts: %s", ", ".join(f"{how} {count}" for how, count in sorted(counts.items())))
+        except Exception:
+            # They are stored: the next round finds them.
+            log.exception("matching receipts failed; trying again")
+            await asyncio.sleep(1)
+        try:
+            await asyncio.wait_for(intake.stored.wait(), _PARKED_EVERY_SECONDS)
+            parked = False
+        except TimeoutError:
+            parked = True
+        intake.stored.clear()
+
+
+async def _receive(request: Request) -> Response:
+    if not is_receipt_secret(request.path_params["secret"]):
+        return PlainTextResponse("Forbidden", status_code=403)
+    gateway = request.path_params["gateway"]
+    read = receipt_reader(gateway)
+    if read is None:
+        return PlainTextResponse("Unknown provider", status_code=404)
+    if len(request.url.query) > _LONGEST_QUERY:
+        return PlainTextResponse("Too large", status_code=413)
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            return PlainTextResponse("Too large", status_code=413)
+    query = dict(request.query_params)
+    raw = {"query": query, "body": body.decode("utf-8", "replace")} if body else {"query": query}
+    now = clock.now()
+    try:
+        receipt = read(query, body, request.headers)
+    except ReceiptUnreadable as problem:
+        stored = RawReceipt(gateway, now, raw, detail=str(problem), match="unreadable")
+    else:
+        stored = RawReceipt(
+            gateway,
+            now,
+            raw,
+            notice_id=receipt.notice_id,
+            attempt=receipt.attempt,
+            provider_id=receipt.provider_id,
+            status=receipt.status,
+            detail=receipt.detail,
+            happened_at=receipt.happened_at and clock.moved(receipt.happened_at),
+        )
+    try:
+        await request.app.state.intake.add(stored)
+    except Exception:
+        log.exception("a receipt could not be stored; the provider is asked to try again")
+        return PlainTextResponse("Try again later", status_code=503)
+    return PlainTextResponse("taken", status_code=200)
+
+
+def _ask_the_database() -> None:
+    with connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+async def _health(request: Request) -> Response:
+    try:
+        await run_in_threadpool(_ask_the_database)
+    except Exception:
+        return JSONResponse({"database": "down"}, status_code=503)
+    return JSONResponse({"database": "up"})
+
+
+def create_app() -> FastAPI:
+    """Return the receiver: `/receipts/<provider>/<secret>` by GET or POST, and `/health`."""
+    app = FastAPI(
+        title="Fatoura receipt receiver",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_work_in_the_background,
+    )
+    app.state.intake = Intake()
+    app.add_route("/receipts/{gateway}/{secret}", _receive, methods=["GET", "POST"])
+    app.add_route("/health", _health, methods=["GET"])
+    return app

@@ -1,0 +1,246 @@
+"""The queue in the database: which notices a sender holds, and what became of them.
+
+Called by the sender and by whoever waits for it. Any number of senders may work on one cycle: a claim
+skips what others hold, and an outcome is written only for the attempt that it belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, text
+
+from fatoura import clock
+from fatoura.gateways.interface import Message
+from fatoura.notices.kinds import all_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from fatoura.gateways.interface import Outcome
+
+# A notice in doubt goes out again at most once, and only where its kind says that a second copy does less
+# harm than none (a bill); see each kind's `in_doubt`.
+_MAY_REPEAT = """
+    state = 'in_doubt' AND kind = ANY(:repeatable) AND submitted_at <= :doubt_before
+    AND send_until > :now
+    AND (SELECT count(*) FROM attempt a WHERE a.notice_id = notice.id AND a.outcome = 'in_doubt') < 2
+"""
+_MAY_GO = """
+    state = 'planned' AND send_from <= :now AND send_until > :now AND (retry_at IS NULL OR retry_at <= :now)
+"""
+_CLAIM = """
+    WITH chosen AS (
+        SELECT id FROM notice WHERE cycle_id = :cycle AND {candidates}
+        ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE notice SET state = 'sending', state_since = :now, attempts = attempts + 1,
+            lease_until = clock_timestamp() + :lease, gateway = :gateway, provider_id = NULL,
+            submitted_at = :now, retry_at = NULL
+        FROM chosen WHERE notice.id = chosen.id
+        RETURNING notice.id, attempts, phone, text, encoding, segments, validity_minutes, send_until
+    ), logged AS (
+        INSERT INTO attempt (notice_id, number, gateway, worker, claimed_at)
+        SELECT id, attempts, :gateway, :worker, :now FROM claimed
+    )
+    SELECT * FROM claimed ORDER BY id
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One notice that this sender may hand over now; `repr` shows neither number nor text."""
+
+    message: Message
+    send_until: datetime
+
+
+def repeatable_kinds() -> list[str]:
+    """Return the kinds of notice that go out again after the doubt horizon."""
+    return [kind.name for kind in all_kinds().values() if kind.in_doubt == "resend_once"]
+
+
+def claim(
+    connection: Connection,
+    cycle_id: int,
+    *,
+    gateway: str,
+    worker: str,
+    most: int,
+    lease: timedelta,
+    doubt_horizon: timedelta,
+    sender_id: str,
+) -> list[Claim]:
+    """Claim up to `most` notices of a cycle, the most urgent first. The caller commits before it sends.
+
+    Notices in doubt whose horizon has passed, and whose kind may be repeated, come after the planned ones.
+
+    :param worker: who claims, for the attempt's record.
+    :param lease: after this long without an outcome, the claim is in doubt.
+    """
+    values = {
+        "cycle": cycle_id,
+        "now": clock.now(),
+        "lease": lease,
+        "gateway": gateway,
+        "worker": worker,
+        "most": most,
+    }
+    rows = connection.execute(text(_CLAIM.format(candidates=_MAY_GO)), values).all()
+    if not rows:
+        values |= {"repeatable": repeatable_kinds(), "doubt_before": clock.now() - doubt_horizon}
+        rows = connection.execute(text(_CLAIM.format(candidates=_MAY_REPEAT)), values).all()
+    return [
+        Claim(
+            Message(
+                id=row.id,
+                attempt=row.attempts,
+                phone=row.phone,
+                text=row.text,
+                encoding=row.encoding,
+                segments=row.segments,
+                validity_minutes=row.validity_minutes,
+                sender=sender_id,
+                receipt_url="",  # known when it is submitted
+            ),
+            row.send_until,
+        )
+        for row in rows
+    ]
+
+
+def give_back(connection: Connection, claims: Sequence[Message]) -> int:
+    """Return claims that were never begun, so that anybody may take them at once."""
+    return _write(
+        connection,
+        """
+        UPDATE notice SET state = 'planned', state_since = :now, lease_until = NULL
+        FROM answer WHERE notice.id = answer.id AND notice.attempts = answer.attempt AND state = 'sending'
+        """,
+        [(message.id, message.attempt, "refused", "not begun", None, None) for message in claims],
+    )
+
+
+def write_outcomes(
+    connection: Connection, outcomes: Sequence[tuple[Message, Outcome]], *, retry_after: timedelta
+) -> int:
+    """Write what became of submitted messages, in one statement for the batch.
+
+    A receipt may have settled a notice before its answer is written here: the final state stays, and only
+    the provider's id is added.
+
+    :param retry_after: how long a refused message rests before it is claimed again.
+    :returns: how many notices it touched.
+    """
+    retry_at = clock.now() + retry_after
+    return _write(
+        connection,
+        """
+        UPDATE notice SET
+            state = next.state,
+            state_since = CASE WHEN notice.state = next.state THEN state_since ELSE :now END,
+            provider_id = coalesce(next.provider_id, notice.provider_id),
+            reason = CASE WHEN next.state = 'rejected' THEN next.text ELSE reason END,
+            final_at = CASE WHEN next.state = 'rejected' THEN coalesce(final_at, :now) ELSE final_at END,
+            retry_at = CASE WHEN next.state = 'planned' THEN next.retry_at END,
+            lease_until = NULL
+        FROM (
+            SELECT answer.*, CASE
+                WHEN current.state NOT IN ('sending', 'in_doubt') THEN current.state
+                WHEN outcome IN ('refused', 'stop') THEN 'planned'
+                ELSE outcome
+            END AS state
+            FROM answer JOIN notice current ON current.id = answer.id AND current.attempts = answer.attempt
+            -- In the order in which receipts lock them too: two batches never wait for each other.
+            ORDER BY current.id FOR UPDATE OF current
+        ) next
+        WHERE notice.id = next.id
+        """,
+        [
+            (
+                message.id,
+                message.attempt,
+                outcome.kind,
+                outcome.answer,
+                outcome.provider_id,
+                # A message that met a stopped gateway may go as soon as that is mended.
+                None if outcome.kind == "stop" else retry_at,
+            )
+            for message, outcome in outcomes
+        ],
+    )
+
+
+def _write(connection: Connection, update: str, answers: Sequence[tuple[Any, ...]]) -> int:
+    ids, attempts, kinds, texts, provider_ids, retries = zip(*answers, strict=True) if answers else [()] * 6
+    return connection.execute(
+        text(
+            f"""
+            WITH answer AS MATERIALIZED (
+                SELECT * FROM unnest(
+                    CAST(:ids AS uuid[]), CAST(:attempts AS smallint[]), CAST(:outcomes AS text[]),
+                    CAST(:texts AS text[]), CAST(:provider_ids AS text[]), CAST(:retries AS timestamptz[])
+                ) AS a (id, attempt, outcome, text, provider_id, retry_at)
+            ), logged AS (
+                UPDATE attempt SET answered_at = :now, answer = answer.text, provider_id = answer.provider_id,
+                    outcome = CASE answer.outcome WHEN 'stop' THEN 'refused' ELSE answer.outcome END
+                FROM answer WHERE attempt.notice_id = answer.id AND attempt.number = answer.attempt
+            )
+            {update}
+            """
+        ),
+        {
+            "now": clock.now(),
+            "ids": list(ids),
+            "attempts": list(attempts),
+            "outcomes": list(kinds),
+            "texts": list(texts),
+            "provider_ids": list(provider_ids),
+            "retries": list(retries),
+        },
+    ).rowcount
+
+
+def expire_leases(connection: Connection) -> int:
+    """Put claims whose sender is gone into doubt: it may have been killed after the provider took them."""
+    return connection.execute(
+        text(
+            """
+            WITH gone AS (
+                UPDATE notice SET state = 'in_doubt', state_since = :now, lease_until = NULL
+                WHERE id IN (
+                    SELECT id FROM notice WHERE state = 'sending' AND lease_until < clock_timestamp()
+                    FOR UPDATE SKIP LOCKED
+                )
+                RETURNING id, attempts
+            )
+            UPDATE attempt SET outcome = 'in_doubt', answer = 'no outcome before the lease ended'
+            FROM gone WHERE notice_id = gone.id AND number = gone.attempts AND outcome IS NULL
+            """
+        ),
+        {"now": clock.now()},
+    ).rowcount
+
+
+def cancel_late(connection: Connection, cycle_id: int) -> int:
+    """Cancel planned notices whose time has passed: "pay before" must not come after the day."""
+    return connection.execute(
+        text(
+            "UPDATE notice SET state = 'cancelled', state_since = :now, final_at = :now, reason = 'too_late' "
+            "WHERE cycle_id = :cycle AND state = 'planned' AND send_until <= :now"
+        ),
+        {"now": clock.now(), "cycle": cycle_id},
+    ).rowcount
+
+
+def cancel_planned(connection: Connection, cycle_id: int, *, reason: str) -> int:
+    """Cancel all that is still planned in a cycle, such as when a person refused to release it."""
+    return connection.execute(
+        text(
+            "UPDATE notice SET state = 'cancelled', state_since = :now, final_at = :now, reason = :reason "
+            "WHERE cycle_id = :cycle AND state = 'planned'"
+        ),
+        {"now": clock.now(), "cycle": cycle_id, "reason": reason},
+    ).rowcount

@@ -1,0 +1,94 @@
+"""What a cycle's sending waits for: nothing, the window, a back-off, another sender, or a doubt.
+
+Asked by the sender before it gives up its worker, and by the trigger that waits in its stead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Connection, text
+
+from fatoura import clock
+from fatoura.calendar import load_calendar
+from fatoura.sending.claims import repeatable_kinds
+from fatoura.settings import get_settings
+
+# A message is handed over only while the window stays open this much longer: its validity period counts
+# in minutes, and the provider needs some of them to deliver it.
+CLOSING_MARGIN = timedelta(minutes=5)
+
+
+class Wait(StrEnum):
+    """Why a cycle's sending does not go on at once."""
+
+    NOTHING = "nothing"  # there is work now
+    DONE = "done"  # there is no more work
+    WINDOW = "window"
+    BACK_OFF = "back-off"
+    OTHERS = "other senders"
+    DOUBT = "doubt"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What comes next for a cycle's sending, and when to look again (UTC; null when done or at once)."""
+
+    wait: Wait
+    until: datetime | None = None
+
+
+def window_closes(connection: Connection) -> datetime | None:
+    """Return when the window that is open now closes for sending, or nothing when it is closed."""
+    calendar, now = load_calendar(connection), clock.now()
+    if not calendar.is_open(now):
+        return None
+    closes = calendar.closing(now) - CLOSING_MARGIN
+    return closes if closes > now else None
+
+
+def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
+    """Tell what a cycle's sending waits for. Looks only at this cycle; changes nothing."""
+    settings, now = get_settings(), clock.now()
+    row = connection.execute(
+        text(
+            """
+            SELECT
+                count(*) FILTER (WHERE state = 'planned' AND send_until > :now) AS planned,
+                min(greatest(send_from, coalesce(retry_at, send_from)))
+                    FILTER (WHERE state = 'planned' AND send_until > :now) AS ready_at,
+                count(*) FILTER (WHERE state = 'sending') AS sending,
+                min(lease_until) FILTER (WHERE state = 'sending') AS lease_until,
+                min(submitted_at) FILTER (
+                    WHERE state = 'in_doubt' AND kind = ANY(:repeatable) AND send_until > :now
+                    AND (SELECT count(*) FROM attempt a
+                         WHERE a.notice_id = notice.id AND a.outcome = 'in_doubt') < 2
+                ) AS doubt_since
+            FROM notice WHERE cycle_id = :cycle AND state IN ('planned', 'sending', 'in_doubt')
+            """
+        ),
+        {"cycle": cycle_id, "now": now, "repeatable": repeatable_kinds()},
+    ).one()
+    waits: list[tuple[datetime, Wait]] = []
+    if row.planned:
+        waits.append((row.ready_at, Wait.BACK_OFF))
+    if row.doubt_since is not None:
+        waits.append((row.doubt_since + settings.doubt_horizon, Wait.DOUBT))
+    if row.sending:
+        # Others report their outcomes any moment; their leases are by the machine's clock, not the moved one.
+        waits.append((now + timedelta(seconds=5), Wait.OTHERS))
+    if not waits:
+        return Outlook(Wait.DONE)
+    until, why = min(waits)
+    if why is Wait.OTHERS:
+        return Outlook(why, until)
+    calendar = load_calendar(connection)
+    if window_closes(connection) is None:
+        after = now if not calendar.is_open(now) else calendar.closing(now)
+        opening = calendar.next_opening(max(until, after))
+        return Outlook(Wait.WINDOW, opening)
+    if until <= now:
+        return Outlook(Wait.NOTHING)
+    return Outlook(why, until)
