@@ -1,0 +1,140 @@
+"""`fatoura gateway`: the sandbox gateway for demos and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fatoura.errors import BadInput
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+
+    from fatoura.gateways.sandbox import Sandbox
+
+
+@click.group()
+def gateway() -> None:
+    """Run a gateway that delivers to nobody."""
+
+
+@gateway.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: FATOURA_GATEWAY_PORT; 0: any free one.")
+@click.option("--username", default="fatoura", show_default=True)
+@click.option("--password", default="sandbox", show_default=True, help="Refused with 403 when it differs.")
+@click.option("--max-messages", default=10, show_default=True, help="Longer messages are cut, as by Kannel.")
+@click.option("--delay", default=0.0, show_default=True, help="Milliseconds before each answer.")
+@click.option("--reject", default=0.0, show_default=True, help="Share refused at once, as bad numbers are.")
+@click.option("--receipts", default=1.0, show_default=True, help="Share of messages with a final receipt.")
+@click.option(
+    "--acknowledgements", default=1.0, show_default=True, help="Share with an intermediate receipt."
+)
+@click.option("--receipt-delay", default=1.0, show_default=True, help="Seconds to the final receipt.")
+@click.option(
+    "--outcome",
+    "outcomes",
+    multiple=True,
+    metavar="KIND=SHARE",
+    help="What becomes of messages: undeliverable, expired, rejected, unknown, refused; the rest delivered.",
+)
+@click.option(
+    "--by-last-digit",
+    is_flag=True,
+    help="The number's last digit decides: 1 undeliverable, 2 expired, 3 rejected, 4 refused, 7 no receipt, "
+    "9 unknown, others delivered.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND=SHARE",
+    help="timeout, silence, reset-before, reset-after, half-answer, html, 503, 429, duplicate-receipts, "
+    "early-receipts, reordered-receipts.",
+)
+@click.option("--seed", default=1, show_default=True, help="The same seed and ids give the same run.")
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="One JSON line a request, without number or text. Default: var/sandbox/requests.jsonl.",
+)
+def sandbox(
+    host: str,
+    port: int | None,
+    username: str,
+    password: str,
+    max_messages: int,
+    delay: float,
+    reject: float,
+    receipts: float,
+    acknowledgements: float,
+    receipt_delay: float,
+    outcomes: tuple[str, ...],
+    by_last_digit: bool,
+    faults: tuple[str, ...],
+    seed: int,
+    log: Path | None,
+) -> None:
+    """Speak Kannel's sendsms interface until interrupted; report to the dlr-url of each message.
+
+    Counts are at /sandbox/stats, as JSON.
+    """
+    import asyncio
+    import signal
+
+    from fatoura.gateways.sandbox import SandboxOptions
+    from fatoura.gateways.sandbox.sendsms import PATH
+    from fatoura.gateways.sandbox.server import STATS_PATH, serve
+    from fatoura.settings import get_settings
+
+    options = SandboxOptions(
+        host=host,
+        port=get_settings().gateway_port if port is None else port,
+        username=username,
+        password=password,
+        max_messages=max_messages,
+        delay=delay / 1000,
+        reject=reject,
+        receipts=receipts,
+        acknowledgements=acknowledgements,
+        receipt_delay=receipt_delay,
+        outcomes=_shares("--outcome", outcomes),
+        by_last_digit=by_last_digit,
+        faults=_shares("--fault", faults),
+        seed=seed,
+        log=log or get_settings().var / "sandbox" / "requests.jsonl",
+    )
+
+    def ready(running: Sandbox) -> None:
+        click.echo(f"Sandbox gateway: {running.base_url}{PATH} (counts at {STATS_PATH}; Ctrl-C ends it)")
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(options, ready, stop.wait())
+
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+        runner.run(run())
+
+
+def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _shares(option: str, given: tuple[str, ...]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for entry in given:
+        kind, _, share = entry.partition("=")
+        try:
+            shares[kind] = shares.get(kind, 0) + float(share)
+        except ValueError:
+            raise BadInput(f"{option} {entry!r}: give it as KIND=SHARE, such as {kind}=0.05") from None
+    return shares
