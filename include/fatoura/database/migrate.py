@@ -6,6 +6,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from fatoura.database.engine import get_engine
@@ -24,3 +26,11 @@ def upgrade(revision: str = "head") -> None:
     with get_engine().begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('fatoura migrations', 0))"))
         command.upgrade(configuration(connection), revision)
+
+
+def versions() -> tuple[str | None, str]:
+    """Return which schema the database has, none when it is empty, and which one this version wants."""
+    with get_engine().connect() as connection:
+        held = MigrationContext.configure(connection, opts={"version_table": "fatoura_version"})
+        wanted = ScriptDirectory.from_config(configuration(connection)).get_current_head()
+        return held.get_current_revision(), str(wanted)
