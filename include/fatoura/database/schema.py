@@ -97,9 +97,9 @@ extract = Table(
     Column("source", Text, nullable=False),
     Column("location", Text, nullable=False, comment="folder, or connection and query name"),
     Column("manifest", JSONB, nullable=False),
-    Column("digest", Text, nullable=False, comment="sha256 over the parts' checksums, for sameness"),
+    Column("digest", Text, nullable=False, comment="sha256 over issue date and checksums, for sameness"),
     Column("declared_rows", BigInteger, nullable=False),
-    Column("declared_total_millimes", BigInteger, nullable=False),
+    Column("declared_total_millimes", Numeric, nullable=False, comment="an integer of any size"),
     Column("unknown_columns", ARRAY(Text), nullable=False, server_default="{}"),
     _instant("loaded_at"),
     _instant("validated_at"),
@@ -304,6 +304,7 @@ cutoff_case = Table(
     Column("state", Text, nullable=False, server_default="scheduled"),
     _instant("created_at", nullable=False, server_default=func.now()),
     _one_of("state", "scheduled"),
+    Index(None, "cycle_id"),
     Index(None, "warn_from", postgresql_where=text("state = 'scheduled'")),
 )
 

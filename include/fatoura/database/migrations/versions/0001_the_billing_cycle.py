@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.CheckConstraint("state IN ('scheduled')", name=op.f("ck_cutoff_case_state")),
         sa.PrimaryKeyConstraint("invoice_number", name=op.f("pk_cutoff_case")),
     )
+    op.create_index(op.f("ix_cutoff_case_cycle_id"), "cutoff_case", ["cycle_id"], unique=False)
     op.create_index(
         op.f("ix_cutoff_case_warn_from"),
         "cutoff_case",
@@ -390,10 +391,12 @@ def upgrade() -> None:
         sa.Column("location", sa.Text(), nullable=False, comment="folder, or connection and query name"),
         sa.Column("manifest", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column(
-            "digest", sa.Text(), nullable=False, comment="sha256 over the parts' checksums, for sameness"
+            "digest", sa.Text(), nullable=False, comment="sha256 over issue date and checksums, for sameness"
         ),
         sa.Column("declared_rows", sa.BigInteger(), nullable=False),
-        sa.Column("declared_total_millimes", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "declared_total_millimes", sa.Numeric(), nullable=False, comment="an integer of any size"
+        ),
         sa.Column("unknown_columns", postgresql.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.Column("loaded_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("validated_at", sa.DateTime(timezone=True), nullable=True),
@@ -488,6 +491,7 @@ def downgrade() -> None:
     op.drop_table("invoice")
     op.drop_table("gateway_rate")
     op.drop_table("district")
+    op.drop_index(op.f("ix_cutoff_case_cycle_id"), table_name="cutoff_case")
     op.drop_index(
         op.f("ix_cutoff_case_warn_from"),
         table_name="cutoff_case",

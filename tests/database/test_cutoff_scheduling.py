@@ -1,0 +1,168 @@
+"""Cut-off cases: what the warnings' workflow will find after a cycle."""
+
+from datetime import date
+
+import pytest
+from sqlalchemy import text
+from tests.staging import plan_notice, row, stage_extract, subscribe
+
+from fatoura.calendar import Hours, decide_day
+from fatoura.cutoff import schedule_cases
+from fatoura.cycles.keys import ExtractKey
+from fatoura.database import begin, connect
+from fatoura.errors import BadInput
+from fatoura.subscriptions import match_extract
+
+KEY, SUPPLEMENT = ExtractKey("2026-05-T1"), ExtractKey("2026-05-T1", 1)
+
+
+@pytest.fixture(autouse=True)
+def _day(database, configure):
+    configure(now="2026-05-20T10:00:00+01:00")
+
+
+@pytest.fixture
+def cycle() -> int:
+    """Bill A1 to A4 to a subscriber, with notices of A1 (accepted), A2 (planned) and A3 (cancelled)."""
+    subscribe("000000001")
+    extract_id = stage_extract(
+        KEY,
+        [
+            row("A1", "000000001"),
+            row("A2", "000000001", due_date=date(2026, 6, 15)),
+            row("A3", "000000001"),
+            row("A4", "000000002"),
+            row("A5", "000000001", amount_due_millimes=0),
+        ],
+    )
+    match_extract(KEY)
+    plan_notice(extract_id, "A1", state="accepted")
+    plan_notice(extract_id, "A2")
+    plan_notice(extract_id, "A3", state="cancelled")
+    return extract_id
+
+
+def cases() -> dict[str, tuple]:
+    with connect() as connection:
+        return {
+            number: tuple(case)
+            for number, *case in connection.execute(
+                text(
+                    "SELECT invoice_number, amount_due_millimes, due_date, warn_from FROM cutoff_case "
+                    "ORDER BY invoice_number"
+                )
+            )
+        }
+
+
+def test_each_notified_invoice_has_one_case(cycle):
+    outcome = schedule_cases(KEY.cycle, run_id="run")
+    assert (outcome.added, outcome.updated, outcome.withdrawn, outcome.cases) == (2, 0, 0, 2)
+    assert cases() == {
+        # Thursday 25 June: Friday, Monday, Tuesday.
+        "A1": (12_500, date(2026, 6, 25), date(2026, 6, 30)),
+        # Monday 15 June: the two days that may be the Hijri new year, then three working days.
+        "A2": (12_500, date(2026, 6, 15), date(2026, 6, 22)),
+    }
+    with connect() as connection:
+        linked = connection.execute(
+            text(
+                "SELECT c.state, n.subject = c.invoice_number, n.subscription_id = c.subscription_id, "
+                "c.created_at::date FROM cutoff_case c JOIN notice n ON n.id = c.notice_id"
+            )
+        ).all()
+        stage = connection.execute(
+            text("SELECT run_id, counts FROM stage WHERE name = 'schedule_cutoff'")
+        ).one()
+    assert {tuple(line) for line in linked} == {("scheduled", True, True, date(2026, 5, 20))}
+    assert tuple(stage) == ("run", {"added": 2, "updated": 0, "withdrawn": 0, "cases": 2})
+
+
+def test_a_rerun_changes_nothing(cycle):
+    schedule_cases(KEY.cycle)
+    with connect() as connection:
+        before = connection.execute(text("SELECT ctid, xmin, * FROM cutoff_case ORDER BY 3")).all()
+    again = schedule_cases(KEY.cycle)
+    assert (again.added, again.updated, again.withdrawn, again.cases) == (0, 0, 0, 2)
+    with connect() as connection:
+        assert connection.execute(text("SELECT ctid, xmin, * FROM cutoff_case ORDER BY 3")).all() == before
+
+
+def test_a_correction_moves_its_case_and_one_to_nothing_withdraws_it(cycle):
+    schedule_cases(KEY.cycle)
+    correction = stage_extract(
+        SUPPLEMENT,
+        [
+            row("A1", "000000001", amount_due_millimes=900, due_date=date(2026, 7, 2)),
+            row("A2", "000000001", amount_due_millimes=0),
+        ],
+    )
+    match_extract(SUPPLEMENT)
+    plan_notice(correction, "A1", kind="bill_correction")
+    outcome = schedule_cases(str(SUPPLEMENT))
+    assert (outcome.added, outcome.updated, outcome.withdrawn, outcome.cases) == (0, 1, 1, 1)
+    assert cases() == {"A1": (900, date(2026, 7, 2), date(2026, 7, 7))}
+    with connect() as connection:
+        query = "SELECT n.sequence FROM cutoff_case c JOIN notice n ON n.id = c.notice_id"
+        assert connection.scalar(text(query)) == 2
+        assert (
+            connection.scalar(text("SELECT supplement FROM stage ORDER BY id DESC LIMIT 1"))
+            == SUPPLEMENT.supplement
+        )
+
+
+def test_an_invoice_whose_correction_was_not_told_is_no_ground_for_a_warning(cycle):
+    schedule_cases(KEY.cycle)
+    correction = stage_extract(SUPPLEMENT, [row("A1", "000000001", amount_due_millimes=900)])
+    match_extract(SUPPLEMENT)
+    plan_notice(correction, "A1", kind="bill_correction", state="cancelled")
+    assert schedule_cases(KEY.cycle).withdrawn == 1
+    assert list(cases()) == ["A2"]
+
+
+def test_a_case_that_went_on_is_left_alone(cycle):
+    schedule_cases(KEY.cycle)
+    with begin() as connection:
+        # The states after `scheduled` come with the warnings' own workflow.
+        connection.execute(text("ALTER TABLE cutoff_case DROP CONSTRAINT ck_cutoff_case_state"))
+        connection.execute(text("UPDATE cutoff_case SET state = 'warned'"))
+    correction = stage_extract(
+        SUPPLEMENT, [row(n, "000000001", amount_due_millimes=900 * (n == "A1")) for n in ("A1", "A2")]
+    )
+    match_extract(SUPPLEMENT)
+    plan_notice(correction, "A1", kind="bill_correction")
+    before = cases()
+    outcome = schedule_cases(KEY.cycle)
+    assert (outcome.updated, outcome.withdrawn) == (0, 0)
+    assert cases() == before
+
+
+def test_a_day_that_is_closed_or_opened_by_decision_moves_the_warning(cycle):
+    schedule_cases(KEY.cycle)
+    decide_day(date(2026, 6, 30), None, reason="the gateway is serviced", by="the duty officer")
+    decide_day(
+        date(2026, 6, 17), Hours.parse("09:00-20:00"), reason="the moon was seen", by="the duty officer"
+    )
+    assert schedule_cases(KEY.cycle).updated == 2
+    assert [case[-1] for case in cases().values()] == [date(2026, 7, 1), date(2026, 6, 19)]
+
+
+def test_cycles_do_not_touch_each_other(cycle):
+    schedule_cases(KEY.cycle)
+    other = ExtractKey("2026-05-T2")
+    extract_id = stage_extract(other, [row("B1", "000000001")])
+    match_extract(other)
+    plan_notice(extract_id, "B1")
+    assert schedule_cases(other.cycle).cases == 1
+    assert list(cases()) == ["A1", "A2", "B1"]
+
+
+def test_a_cycle_that_does_not_exist_is_refused():
+    with pytest.raises(BadInput, match="no cycle '2026-01-T1'"):
+        schedule_cases("2026-01-T1")
+
+
+def test_a_cycle_that_notified_nobody_has_no_cases():
+    stage_extract(KEY, [row("A1", "000000001")])
+    match_extract(KEY)
+    assert schedule_cases(KEY.cycle).cases == 0
