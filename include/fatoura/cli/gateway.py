@@ -25,7 +25,13 @@ def gateway() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: FATOURA_GATEWAY_PORT; 0: any free one.")
 @click.option("--username", default="fatoura", show_default=True)
-@click.option("--password", default="sandbox", show_default=True, help="Refused with 403 when it differs.")
+@click.option(
+    "--password",
+    default="sandbox",
+    envvar="FATOURA_SANDBOX_PASSWORD",
+    show_envvar=True,
+    help="Refused with 403 when it differs.",
+)
 @click.option("--max-messages", default=10, show_default=True, help="Longer messages are cut, as by Kannel.")
 @click.option("--delay", default=0.0, show_default=True, help="Milliseconds before each answer.")
 @click.option("--reject", default=0.0, show_default=True, help="Share refused at once, as bad numbers are.")

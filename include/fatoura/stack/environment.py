@@ -93,6 +93,7 @@ class StackEnvironment:
             "AIRFLOW__API__SECRET_KEY": "airflow_secret_key",
             "AIRFLOW__API_AUTH__JWT_SECRET": "airflow_jwt_secret",
             self._connection_name: "gateway_password",
+            "FATOURA_SANDBOX_PASSWORD": "gateway_password",
         }
         lines = []
         for name, value in sorted(self.variables().items()):
@@ -111,6 +112,7 @@ class StackEnvironment:
         named = settings.model_dump(mode="json", include=settings.model_fields_set | {"home", "var"})
         return {
             **{f"FATOURA_{name.upper()}": str(value) for name, value in named.items()},
+            "FATOURA_SANDBOX_PASSWORD": self.keys.gateway_password,
             MARK: self.mark,
             "PYTHONUNBUFFERED": "1",
             # setproctitle otherwise overwrites the environment that the mark is looked for in.

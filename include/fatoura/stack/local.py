@@ -114,17 +114,15 @@ class LocalStack:
         settings, python = self.settings, sys.executable
         ours = (python, "-m", "fatoura")
         airflow = (python, "-m", "airflow")
-        password_file = str(self.environment.keys.folder / "gateway_password")
         return (
             Part(
                 "gateway",
                 (
                     *ours,
-                    *("gateway", "sandbox", "--port", str(settings.gateway_port)),
-                    *("--user", GATEWAY_USER, "--password-file", password_file),
+                    *("gateway", "sandbox", "--port", str(settings.gateway_port), "--username", GATEWAY_USER),
                     *self._gateway_options,
                 ),
-                lambda started: _answers(f"http://{HOST}:{settings.gateway_port}/health"),
+                lambda started: _answers(f"http://{HOST}:{settings.gateway_port}/sandbox/stats"),
                 settings.gateway_port,
                 setting="FATOURA_GATEWAY_PORT",
             ),
