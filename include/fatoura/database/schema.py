@@ -115,7 +115,7 @@ extract = Table(
 rejected_row = Table(
     "rejected_row",
     metadata,
-    Column("extract_id", ForeignKey("extract.id"), primary_key=True),
+    Column("extract_id", Integer, primary_key=True, autoincrement=False),
     Column(
         "row_number",
         BigInteger,

@@ -434,7 +434,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_stage_cycle_id_name"), "stage", ["cycle_id", "name"], unique=False)
     op.create_table(
         "rejected_row",
-        sa.Column("extract_id", sa.Integer(), nullable=False),
+        sa.Column("extract_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column(
             "row_number",
             sa.BigInteger(),
@@ -455,7 +455,6 @@ def upgrade() -> None:
             nullable=False,
             comment="the row as it came, unknown columns included",
         ),
-        sa.ForeignKeyConstraint(["extract_id"], ["extract.id"], name=op.f("fk_rejected_row_extract_id")),
         sa.PrimaryKeyConstraint("extract_id", "row_number", name=op.f("pk_rejected_row")),
     )
     op.execute("CREATE SCHEMA staging")
