@@ -40,10 +40,13 @@ class StackEnvironment:
 
     :param settings: its ports, and the folder below which all its files lie.
     :param dags: Airflow's DAG folder; the project's own by default.
+    :param isolated: whether to leave the caller's own settings of Airflow and of the project out, so that
+        nothing of a demonstration reaches a real provider or database.
     """
 
     settings: Settings
     dags: Path | None = None
+    isolated: bool = False
 
     @cached_property
     def var(self) -> Path:
@@ -78,13 +81,21 @@ class StackEnvironment:
     def variables(self) -> dict[str, str]:
         """Return the variables to add to a process's environment."""
         # A person's own Airflow settings win where nothing depends on ours.
-        chosen = {name: os.environ.get(name, value) for name, value in self._preferred().items()}
+        own = self._inherited()
+        chosen = {name: own.get(name, value) for name, value in self._preferred().items()}
         return {**chosen, **self._ours(), **self._airflow()}
 
     def complete(self) -> dict[str, str]:
         """Return the whole environment of a process of the stack."""
         path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return {**os.environ, "PATH": path, **self.variables()}
+        return {**self._inherited(), "PATH": path, **self.variables()}
+
+    def _inherited(self) -> dict[str, str]:
+        if not self.isolated:
+            return dict(os.environ)
+        return {
+            name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "FATOURA_"))
+        }
 
     def as_shell(self) -> str:
         """Return the variables as lines for a shell; secrets are read from their files when it runs them."""

@@ -85,6 +85,7 @@ class LocalStack:
 
     :param settings: ports, and the folder (`var`).
     :param dags: Airflow's DAG folder; the project's own by default.
+    :param isolated: leave the caller's own settings out; see `StackEnvironment`.
     :param gateway_options: further arguments of the sandbox gateway.
     :param say: takes lines of progress.
     """
@@ -94,11 +95,12 @@ class LocalStack:
         settings: Settings,
         *,
         dags: Path | None = None,
+        isolated: bool = False,
         gateway_options: tuple[str, ...] = (),
         say: Callable[[str], None] = lambda line: None,
     ):
         self.settings = settings
-        self.environment = StackEnvironment(settings, dags)
+        self.environment = StackEnvironment(settings, dags, isolated)
         self._gateway_options = gateway_options
         self._say = say
         self._records = Records(self.environment.var / "run")
