@@ -10,8 +10,12 @@ class FatouraError(Exception):
     """Base of all errors that a person is meant to read."""
 
 
-class BadInput(FatouraError):
-    """Something from outside is wrong, and trying again unchanged cannot help. Exit code 1 of the command."""
+class NeedsAPerson(FatouraError):
+    """Trying again unchanged cannot help: somebody must read the message and mend what it names."""
+
+
+class BadInput(NeedsAPerson):
+    """Something from outside is wrong. Exit code 1 of the command."""
 
 
 class NotReady(FatouraError):

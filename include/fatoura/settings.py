@@ -35,9 +35,13 @@ class Settings(BaseSettings):
         "", description="SQLAlchemy URL of the application's database; empty: the embedded PostgreSQL."
     )
     landing: str = Field(
-        "", description="Landing folder: a path, or a URL that Airflow's ObjectStoragePath opens (`s3://…`)."
+        "",
+        description="Landing folder: a path, or a URL that Airflow's ObjectStoragePath opens (`s3://…`); "
+        "empty: `var/landing`.",
     )
-    reports: Path = Field(Path(), description="Where reports and Data Docs are written.")
+    reports: Path = Field(
+        Path(), description="Where reports and Data Docs are written; empty: `var/reports`."
+    )
     now: str = Field(
         "",
         description="A moved clock, for trials only: an ISO 8601 instant with offset (the clock of each "
@@ -83,12 +87,21 @@ class Settings(BaseSettings):
         20, ge=0, description="Price of a segment, in millimes (assumed; the contract's price goes here)."
     )
 
+    # Reports
+    report_language: Literal["fr", "en"] = Field("fr", description="The language of reports.")
+    annual_fee_millimes: int = Field(
+        1000, ge=0, description="What a subscription costs a year, in millimes; reports set costs beside it."
+    )
+    bills_a_year: int = Field(6, ge=1, description="Bills that a customer gets in a year.")
+
     # Receipts
     receiver_host: str = Field("127.0.0.1", description="Address that the receipt receiver binds.")
     receiver_port: int = Field(8081, description="Port of the receipt receiver.")
     receiver_url: str = Field("", description="How the provider reaches the receiver; empty: host and port.")
     receipt_secret_file: Path = Field(
-        Path(), description="File with the secret in the receipt callback's URL; made on first start."
+        Path(),
+        description="File with the secret in the receipt callback's URL, made on first start; "
+        "empty: below `var/secrets`.",
     )
 
     # Guard-rails: beyond these a person is asked before anything is sent

@@ -24,24 +24,27 @@ log = logging.getLogger(__name__)
 class Stage:
     """A stage under way. What it counts goes to `counts`: numbers and short words, nothing personal."""
 
+    cycle_id: int | None = None
     counts: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
 def recorded_stage(
-    cycle_id: int, name: str, *, supplement: int = 0, run_id: str | None = None
+    cycle_id: int | None, name: str, *, supplement: int = 0, run_id: str | None = None
 ) -> Iterator[Stage]:
     """Time a stage, and record and log its counts when it ends well.
 
     A stage that raises leaves no record: the task's own log says why.
+
+    :param cycle_id: none for the stage that registers the cycle: it sets `Stage.cycle_id` on its way.
     """
-    stage, started, mark = Stage(), clock.now(), time.monotonic()
+    stage, started, mark = Stage(cycle_id), clock.now(), time.monotonic()
     yield stage
     seconds = time.monotonic() - mark
     with begin() as connection:
         connection.execute(
             insert(stage_table).values(
-                cycle_id=cycle_id,
+                cycle_id=stage.cycle_id,
                 supplement=supplement,
                 name=name,
                 run_id=run_id,

@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from fatoura.database import connect
-from fatoura.errors import BadInput, FatouraError
+from fatoura.errors import BadInput, NeedsAPerson
 from fatoura.notices.states import State
 
 BUCKETS = ("rejected", "unsubscribed", "suppressed", "held_out", "noticed")
 _NAMED = 10  # how many missing rows an error names; the rest is a count
 
 
-class LedgerBroken(FatouraError):
+class LedgerBroken(NeedsAPerson):
     """A row or a notice is in no bucket, or in two. Nothing outside can cause it: a defect of ours."""
 
 

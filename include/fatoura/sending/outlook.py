@@ -60,7 +60,7 @@ def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
                 min(greatest(send_from, coalesce(retry_at, send_from)))
                     FILTER (WHERE state = 'planned' AND send_until > :now) AS ready_at,
                 count(*) FILTER (WHERE state = 'sending') AS sending,
-                min(lease_until) FILTER (WHERE state = 'sending') AS lease_until,
+                bool_or(state = 'sending' AND lease_until < clock_timestamp()) AS orphaned,
                 min(submitted_at) FILTER (
                     WHERE state = 'in_doubt' AND kind = ANY(:repeatable) AND send_until > :now
                     AND (SELECT count(*) FROM attempt a
@@ -71,6 +71,8 @@ def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
         ),
         {"cycle": cycle_id, "now": now, "repeatable": repeatable_kinds()},
     ).one()
+    if row.orphaned:
+        return Outlook(Wait.NOTHING)  # claims of a sender that is gone: the next one puts them into doubt
     waits: list[tuple[datetime, Wait]] = []
     if row.planned:
         waits.append((row.ready_at, Wait.BACK_OFF))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fatoura import clock
 from fatoura.database import begin, connect
-from fatoura.errors import FatouraError
+from fatoura.errors import NeedsAPerson
 from fatoura.gateways.interface import Message, MessageUnfit, Outcome, outcome_of
 from fatoura.gateways.transport import Transport
 from fatoura.sending import claims
@@ -39,7 +39,7 @@ _FIRST_BACK_OFF = timedelta(seconds=5)
 _LONGEST_BACK_OFF = timedelta(minutes=5)
 
 
-class GatewayStopped(FatouraError):
+class GatewayStopped(NeedsAPerson):
     """The provider refuses everything, and trying again cannot mend it: wrong credentials, for one."""
 
 
@@ -69,14 +69,14 @@ class Sender:
         self._worker = worker
         self._settings = get_settings()
         self._result = SendResult()
-        self._stopping = False
+        self.stopping = False
         self._refusal_for_good: str | None = None
         self._refused_in_a_row = 0
         self._back_off = _FIRST_BACK_OFF
 
     def stop(self) -> None:
         """Ask the sender to finish what is under way and to return what it has not begun."""
-        self._stopping = True
+        self.stopping = True
 
     async def run(self, *, patience: timedelta = timedelta(seconds=15)) -> SendResult:
         """Send until there is nothing to do for longer than `patience`.
@@ -93,7 +93,7 @@ class Sender:
                 self._result.seconds += time.monotonic() - began
                 idle_since = time.monotonic()
             outlook = self._result.outlook
-            if self._stopping or outlook.wait is Wait.DONE:
+            if self.stopping or outlook.wait is Wait.DONE:
                 return self._result
             wait = 0.0 if outlook.until is None else (outlook.until - clock.now()).total_seconds()
             if outlook.wait is Wait.OTHERS:
@@ -159,7 +159,7 @@ class Sender:
 
     def _should_pause(self) -> bool:
         return (
-            self._stopping
+            self.stopping
             or self._refusal_for_good is not None
             or self._refused_in_a_row >= _REFUSALS_IN_A_ROW
         )

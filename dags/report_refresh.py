@@ -1,0 +1,50 @@
+"""# Report refresh.
+
+Writes the reports of cycles again whose messages moved after their last report: receipts come late, some
+after days, and a report must not keep saying "unconfirmed" of what was delivered.
+
+**Runs** every quarter of an hour, one at a time. Also matches parked receipts again. Needs nobody.
+
+**What a rerun does.** Writes the same pages again.
+
+| task | what it does | when it fails |
+|---|---|---|
+| `match_late_receipts` | matches receipts that waited for their notice to be known | the database is away; the next run tries again |
+| `refresh` | writes each stale report | read the log: a full disk leaves the old report in place |
+"""
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+from pendulum import datetime
+
+from fatoura.settings import get_settings
+from operations.defaults import DEFAULT_ARGS
+
+
+@dag(
+    schedule=CronTriggerTimetable("*/15 * * * *", timezone=get_settings().timezone),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    tags=["reports"],
+)
+def report_refresh():
+    """Wire the two tasks."""
+
+    @task
+    def match_late_receipts():
+        from fatoura.receipts.matching import match_receipts
+
+        return dict(match_receipts(parked=True))
+
+    @task
+    def refresh(run_id=None):
+        from fatoura.reports import stale_reports, write_report
+
+        return [str(write_report(cycle, run_id=run_id).name) for cycle in stale_reports()]
+
+    match_late_receipts() >> refresh()
+
+
+report_refresh()

@@ -1,0 +1,6 @@
+"""The assets that workflows start each other by."""
+
+from airflow.sdk import Asset
+
+billing_extract = Asset("billing_extract", group="billing")
+"""A complete extract in the landing folder; each event's partition key says which."""

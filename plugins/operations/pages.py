@@ -1,0 +1,90 @@
+"""Reports and Data Docs inside Airflow's UI. Every route asks for Airflow's login: plugin pages have none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.api_fastapi.core_api.security import requires_authenticated
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from sqlalchemy import text
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
+
+from fatoura import clock
+from fatoura.database import connect
+from fatoura.settings import get_settings
+from operations.links import URL_PREFIX
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+# Pages are ours, but what they show came from outside: nothing in them may load or send anything elsewhere.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; font-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache, private",
+}
+_CYCLES = text(
+    """
+    SELECT c.key, c.issue_date, s.finished_at AS reported_at
+    FROM billing_cycle c LEFT JOIN LATERAL (
+        SELECT max(finished_at) AS finished_at FROM stage WHERE cycle_id = c.id AND name = 'report'
+    ) s ON true
+    ORDER BY c.issue_date DESC, c.key DESC LIMIT 500
+    """
+)
+_CYCLE_OF_RUN = text(
+    "SELECT c.key FROM stage s JOIN billing_cycle c ON c.id = s.cycle_id WHERE s.run_id = :run "
+    "ORDER BY s.id DESC LIMIT 1"
+)
+
+router = APIRouter(dependencies=[Depends(requires_authenticated())])
+
+
+@router.get("/reports")
+def list_reports() -> Response:
+    """List the cycles, newest first, with links to their reports."""
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
+    with connect() as connection:
+        cycles = connection.execute(_CYCLES).all()
+    environment = Environment(
+        loader=PackageLoader("fatoura.reports", "."), autoescape=select_autoescape(["j2"])
+    )
+    page = environment.get_template("cycles.html.j2").render(
+        cycles=cycles, prefix=f"{URL_PREFIX}/reports", zone=clock.zone()
+    )
+    return HTMLResponse(page, headers=_HEADERS)
+
+
+@router.get("/runs/{run_id}/report")
+def show_report_of_run(run_id: str) -> Response:
+    """Lead from a run to the report of its cycle."""
+    with connect() as connection:
+        cycle = connection.scalar(_CYCLE_OF_RUN, {"run": run_id})
+    if cycle is None or not (get_settings().reports / cycle / "report.html").is_file():
+        return HTMLResponse(
+            "<p style='font: 16px system-ui; margin: 2rem'>This run has written no report yet.</p>",
+            headers=_HEADERS,
+        )
+    return RedirectResponse(f"{URL_PREFIX}/reports/{cycle}/report.html", headers=_HEADERS)
+
+
+@router.get("/reports/{path:path}")
+def show_file(path: str) -> Response:
+    """Show a file below the reports folder, and nothing outside it."""
+    folder = get_settings().reports.resolve()
+    file = (folder / path).resolve()
+    if file.is_dir():
+        file = file / "index.html"
+    if not file.is_relative_to(folder) or not file.is_file():
+        raise HTTPException(status_code=404, detail="There is no such report")
+    return FileResponse(file, headers=_HEADERS)
+
+
+def create_app() -> FastAPI:
+    """Return the plugin's pages."""
+    app = FastAPI(title="Fatoura reports", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(router)
+    return app

@@ -1,0 +1,59 @@
+"""Stages of a cycle that leave a page behind: operators of their own, for the links on their tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from fatoura.cycles.keys import ExtractKey
+from operations.links import DataDocsLink, ReportLink
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+
+class ValidateExtractOperator(BaseOperator):
+    """Run the quality gate over an extract: set bad rows aside, stop a bad batch.
+
+    :param cycle: key of the cycle, or of a supplement to it. (templated)
+    """
+
+    template_fields: Sequence[str] = ("cycle",)
+    operator_extra_links = (DataDocsLink(),)
+
+    def __init__(self, *, cycle: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cycle = cycle
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Validate, and return the counts."""
+        from fatoura.quality import validate_extract  # seconds: Great Expectations
+
+        outcome = validate_extract(ExtractKey.parse(self.cycle), run_id=context["run_id"])
+        return {"rows": outcome.rows, "rejected": outcome.rejected}
+
+
+class WriteReportOperator(BaseOperator):
+    """Write the cycle's report, and insist that its ledger balances.
+
+    :param cycle: key of the cycle, or of a supplement to it. (templated)
+    """
+
+    template_fields: Sequence[str] = ("cycle",)
+    operator_extra_links = (ReportLink(),)
+
+    def __init__(self, *, cycle: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cycle = cycle
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the report first, for it shows what is missing; then fail if anything is."""
+        from fatoura.ledger import check_ledger
+        from fatoura.reports import write_report  # seconds: the charts
+
+        cycle = ExtractKey.parse(self.cycle).cycle
+        write_report(cycle, run_id=context["run_id"])
+        return check_ledger(cycle).as_json()

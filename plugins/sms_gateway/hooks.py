@@ -1,0 +1,61 @@
+"""The connection to the SMS provider. Turns an Airflow connection into a provider's adapter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from fatoura.errors import BadInput
+from fatoura.gateways import GatewayConfig, create_gateway
+from fatoura.settings import get_settings
+
+if TYPE_CHECKING:
+    from fatoura.gateways import Gateway
+
+
+class SmsGatewayHook(BaseHook):
+    """Makes the adapter of the SMS provider that a connection describes.
+
+    The connection's extra names the provider (``{"provider": "kannel"}``); everything else in it goes to
+    that provider's adapter.
+
+    :param sms_conn_id: the :ref:`HTTP connection <howto/connection:http>` with address, login and password;
+        by default the one that the setting ``FATOURA_SMS_CONN_ID`` names.
+    """
+
+    conn_name_attr = "sms_conn_id"
+    default_conn_name = "fatoura_sms"
+    hook_name = "SMS gateway"
+
+    def __init__(self, sms_conn_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sms_conn_id = sms_conn_id or get_settings().sms_conn_id
+
+    def get_conn(self) -> Gateway:
+        """Return the provider's adapter.
+
+        :raises BadInput: when the connection names no provider or an unknown one, or lacks what it needs.
+        """
+        connection = self.get_connection(self.sms_conn_id)
+        extra = dict(connection.extra_dejson)
+        provider = extra.pop("provider", None)
+        if not provider:
+            raise BadInput(
+                f"the connection {self.sms_conn_id!r} names no provider: put "
+                '{"provider": "kannel"} into its extra'
+            )
+        if not connection.host:
+            raise BadInput(f"the connection {self.sms_conn_id!r} has no host")
+        host = connection.host
+        if "://" not in host:
+            host = f"{connection.schema or 'http'}://{host}"
+        return create_gateway(
+            provider,
+            GatewayConfig(
+                base_url=f"{host}:{connection.port}" if connection.port else host,
+                username=connection.login or "",
+                password=connection.password or "",
+                extra=extra,
+            ),
+        )

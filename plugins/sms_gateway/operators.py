@@ -1,0 +1,147 @@
+"""Operators of the SMS provider: send a cycle's notices, and wait until its receipts are in."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from fatoura import clock
+from fatoura.cycles.keys import ExtractKey
+from fatoura.cycles.registry import cycle_id_of
+from fatoura.cycles.stages import recorded_stage
+from fatoura.database import begin
+from fatoura.errors import FatouraError
+from fatoura.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from fatoura.sending.sender import Sender
+    from sms_gateway.hooks import SmsGatewayHook
+
+# What only a running task needs is imported there: the DAG processor imports this file again and again.
+
+
+class SendNoticesOperator(BaseOperator):
+    """Send the planned notices of a billing cycle through the SMS provider.
+
+    Claims notices in the database before it submits them, keeps the contract's rate over all senders, and
+    stays inside the sending window. Several of these may work on one cycle. While the cycle waits (for the
+    window, for a refusal's back-off, or for a doubt), the operator is deferred and holds no worker. Cleared
+    and run again, it sends only what is still planned.
+
+    :param cycle: key of the cycle, or of a supplement to it. (templated)
+    :param lane: which of several senders this is; shows in the attempts' records only.
+    :param sms_conn_id: connection of the provider.
+    """
+
+    template_fields: Sequence[str] = ("cycle", "sms_conn_id")
+
+    def __init__(self, *, cycle: str, lane: int = 0, sms_conn_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cycle = cycle
+        self.lane = lane
+        self.sms_conn_id = sms_conn_id
+        self._sender: Sender | None = None
+
+    @cached_property
+    def hook(self) -> SmsGatewayHook:
+        """The provider's hook."""
+        from sms_gateway.hooks import SmsGatewayHook
+
+        return SmsGatewayHook(self.sms_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Send until nothing can be sent now; defer when there will be more."""
+        from fatoura.receipts.secret import receipt_secret
+        from fatoura.sending.outlook import Wait
+        from fatoura.sending.sender import Sender
+        from sms_gateway.triggers import SendingTrigger
+
+        key = ExtractKey.parse(self.cycle)
+        cycle_id = cycle_id_of(key.cycle)
+        self._sender = Sender(
+            cycle_id,
+            self.hook.get_conn(),
+            receiver=(get_settings().receiver_url, receipt_secret()),
+            worker=f"{context['run_id']} lane {self.lane}",
+        )
+        with recorded_stage(cycle_id, "send", supplement=key.supplement, run_id=context["run_id"]) as stage:
+            result = asyncio.run(self._sender.run())
+            stage.counts = {
+                "lane": self.lane,
+                **{kind: count for kind, count in sorted(result.counts.items()) if count},
+                "segments": result.segments,
+                "busy_seconds": round(result.seconds, 1),
+            }
+        if self._sender.stopping:
+            raise FatouraError("stopped on request; what had not begun was given back, nothing is lost")
+        if result.outlook.wait is Wait.DONE:
+            return dict(stage.counts)
+        until = result.outlook.until or clock.now()
+        self.log.info("waiting for %s, until %s", result.outlook.wait, until.astimezone(clock.zone()))
+        self.defer(
+            trigger=SendingTrigger(
+                cycle_id=cycle_id,
+                not_before=until.isoformat() if result.outlook.wait is Wait.BACK_OFF else None,
+                poll_seconds=get_settings().settle_poll.total_seconds(),
+            ),
+            method_name="execute_complete",
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on when there is something to do again."""
+        return self.execute(context)
+
+    def on_kill(self) -> None:
+        """Finish what is under way, and give back what has not begun."""
+        if self._sender is not None:
+            self._sender.stop()
+
+
+class SettleReceiptsOperator(BaseOperator):
+    """Wait until every message of a cycle has its final state, or the horizon has passed.
+
+    Receipts are matched by the receiver as they come; this matches what is left, and waits deferred. Those
+    that come after the horizon are matched all the same, and the report is written again.
+
+    :param cycle: key of the cycle, or of a supplement to it. (templated)
+    """
+
+    template_fields: Sequence[str] = ("cycle",)
+
+    def __init__(self, *, cycle: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cycle = cycle
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Match what has come; defer until the cycle is settled."""
+        from fatoura.receipts.matching import match_receipts
+        from fatoura.receipts.settling import settlement
+        from sms_gateway.triggers import ReceiptsSettledTrigger
+
+        key = ExtractKey.parse(self.cycle)
+        cycle_id = cycle_id_of(key.cycle)
+        match_receipts(parked=True)
+        with begin() as connection:
+            standing = settlement(connection, cycle_id)
+        if not standing.is_over:
+            self.log.info("%d messages have no final word yet", standing.open)
+            self.defer(
+                trigger=ReceiptsSettledTrigger(
+                    cycle_id=cycle_id, poll_seconds=get_settings().settle_poll.total_seconds()
+                ),
+                method_name="execute_complete",
+            )
+        with recorded_stage(cycle_id, "settle", supplement=key.supplement, run_id=context["run_id"]) as stage:
+            stage.counts = {**standing.states, "unconfirmed": standing.open}
+        return dict(stage.counts)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Look again: more may have come since the trigger fired."""
+        return self.execute(context)

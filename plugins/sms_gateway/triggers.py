@@ -1,0 +1,112 @@
+"""Triggers that wait in the operators' stead, and hold no worker. Each yields one small event.
+
+They ask the database in a thread: the triggerer's loop serves many of them at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from sqlalchemy.exc import OperationalError
+
+from fatoura import clock
+from fatoura.database import connect
+from fatoura.receipts.settling import settlement
+from fatoura.sending.outlook import Outlook, Wait, sending_outlook
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class SendingTrigger(BaseTrigger):
+    """Fires when a cycle has something to send again, or nothing at all any more.
+
+    It looks again and again rather than sleeping until a known instant, so that a window or a rate that an
+    operator changes meanwhile is taken up.
+
+    :param cycle_id: whose sending waits.
+    :param not_before: ISO instant of the business clock until which the provider is left alone.
+    :param poll_seconds: how often to look.
+    """
+
+    def __init__(self, cycle_id: int, not_before: str | None, poll_seconds: float) -> None:
+        super().__init__()
+        self.cycle_id = cycle_id
+        self.not_before = not_before
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what the triggerer makes this trigger from again."""
+        return (
+            "sms_gateway.triggers.SendingTrigger",
+            {
+                "cycle_id": self.cycle_id,
+                "not_before": self.not_before,
+                "poll_seconds": self.poll_seconds,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield why the wait is over."""
+        if self.not_before is not None:
+            rest = datetime.fromisoformat(self.not_before) - clock.now()
+            await asyncio.sleep(max(rest.total_seconds(), 0))
+        while True:
+            outlook = await _ask(self._look, self.poll_seconds)
+            if outlook.wait in (Wait.NOTHING, Wait.DONE):
+                yield TriggerEvent({"wait": outlook.wait.value})
+                return
+            rest = self.poll_seconds
+            if outlook.until is not None:
+                rest = min(rest, (outlook.until - clock.now()).total_seconds())
+            await asyncio.sleep(max(rest, 0.5))
+
+    def _look(self) -> Outlook:
+        with connect() as connection:
+            # Claims of a sender that died are put into doubt by whoever looks next.
+            return sending_outlook(connection, self.cycle_id)
+
+
+class ReceiptsSettledTrigger(BaseTrigger):
+    """Fires when every message of a cycle has its final state, or the horizon has passed.
+
+    :param cycle_id: whose messages.
+    :param poll_seconds: how often to look.
+    """
+
+    def __init__(self, cycle_id: int, poll_seconds: float) -> None:
+        super().__init__()
+        self.cycle_id = cycle_id
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what the triggerer makes this trigger from again."""
+        return (
+            "sms_gateway.triggers.ReceiptsSettledTrigger",
+            {"cycle_id": self.cycle_id, "poll_seconds": self.poll_seconds},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield how many messages are still open."""
+        while True:
+            standing = await _ask(self._look, self.poll_seconds)
+            if standing.is_over:
+                yield TriggerEvent({"open": standing.open})
+                return
+            await asyncio.sleep(self.poll_seconds)
+
+    def _look(self) -> Any:
+        with connect() as connection:
+            return settlement(connection, self.cycle_id)
+
+
+async def _ask(look: Any, poll_seconds: float) -> Any:
+    """Ask the database; while it is away, ask again instead of failing a run that only waits."""
+    while True:
+        try:
+            return await asyncio.to_thread(look)
+        except OperationalError:
+            await asyncio.sleep(poll_seconds)
