@@ -21,6 +21,27 @@ hypothesis.settings.register_profile("fatoura", deadline=None)
 hypothesis.settings.load_profile("fatoura")
 
 
+# Where everything is installed, a test that is skipped for what is absent would hide that it is not run.
+_REQUIRE_ALL = bool(os.environ.get("FATOURA_REQUIRE_ALL"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """With FATOURA_REQUIRE_ALL set, a skipped test is a failed one."""
+    report = (yield).get_result()
+    if _REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"nothing may be skipped here, but: {reason}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    """The same for a module that skips itself."""
+    report = (yield).get_result()
+    if _REQUIRE_ALL and report.skipped:
+        report.outcome = "failed"
+
+
 def _forget_settings() -> None:
     settings.get_settings.cache_clear()
     clock._offset.cache_clear()

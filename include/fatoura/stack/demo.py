@@ -141,7 +141,6 @@ class Demonstration:
             airflow_port=ui,
             gateway_port=gateway,
             receiver_port=receiver,
-            gateway="kannel",
             sms_conn_id="fatoura_sms",
             now=f"{(morning - datetime.now(zone)).total_seconds():+.0f}",
             landing_poll=timedelta(seconds=5),
