@@ -38,7 +38,8 @@ POSTS: list[tuple[str, dict[str, str | None], bytes, tuple[int, str]]] = [
     ("coding 7", {"X-Kannel-Coding": "7"}, b"text", misformed("Coding")),
     ("coding -2", {"X-Kannel-Coding": "-2"}, b"text", misformed("Coding")),
     ("coding none", {"X-Kannel-Coding": None}, b"text", ACCEPTED),
-    ("mask 64", {"X-Kannel-DLR-Mask": "64"}, b"text", misformed("DLR-Mask")),
+    ("mask 66", {"X-Kannel-DLR-Mask": "66"}, b"text", ACCEPTED),
+    ("mask 67", {"X-Kannel-DLR-Mask": "67"}, b"text", misformed("DLR-Mask")),
     ("mask x", {"X-Kannel-DLR-Mask": "x"}, b"text", ACCEPTED),
     ("address ftp", {"X-Kannel-DLR-Url": "ftp://receiver/x"}, b"text", misformed("DLR-URL")),
     ("validity -5", {"X-Kannel-Validity": "-5"}, b"text", misformed("Validity")),
@@ -60,7 +61,7 @@ GETS: list[tuple[str, dict[str, str | None], tuple[int, str]]] = [
     ("no sender", {"from": None}, NO_SENDER),
     ("coding 7", {"coding": "7"}, misformed("Coding")),
     ("charset", {"charset": "KLINGON"}, CHARSET),
-    ("mask 64", {"dlr-mask": "64"}, misformed("DLR-Mask")),
+    ("mask 67", {"dlr-mask": "67"}, misformed("DLR-Mask")),
     ("validity x", {"validity": "x"}, ACCEPTED),
 ]
 

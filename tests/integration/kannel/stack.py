@@ -150,7 +150,7 @@ class KannelStack:
     def stop(self) -> None:
         for name in ("smsbox", "bearerbox", "smsc"):
             if name in self.children:
-                self.children.pop(name).stop()
+                self.children.pop(name).stop(seconds=3)  # bearerbox can wait long for a link that is down
 
     def start_smsc(self) -> None:
         child = self._start(

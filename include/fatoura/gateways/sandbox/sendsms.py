@@ -108,7 +108,7 @@ def read_request(
     if dlr_url and not re.match(r"https?://.", dlr_url, re.IGNORECASE):
         return Reply(400, "DLR-URL field misformed, rejected")
     dlr_mask, coding = _integer(given.get("dlr-mask")), _integer(given.get("coding"))
-    if not -1 <= dlr_mask <= 63:
+    if not -1 <= dlr_mask <= 66:
         return Reply(400, "DLR-Mask field misformed, rejected")
     if not -1 <= coding <= 2:
         return Reply(400, "Coding field misformed, rejected")
