@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -37,12 +38,21 @@ CYCLE = "2026-05-T1"
 _LANDING, _CYCLE = "extract_landing", "billing_cycle"
 _SUBSCRIBED = "0.6"
 
+_DEFECTS = {
+    **dict.fromkeys(("bad_reference", "unreadable_amount", "unreadable_date", "unknown_district"), 0.004),
+    **dict.fromkeys(("missing_value", "period_reversed", "ragged", "not_utf8"), 0.002),
+    **dict.fromkeys(("duplicate", "conflicting_duplicate"), 0.003),
+    **{"zero_balance": 0.02, "credit_balance": 0.01, "unknown_column": 0.01},
+}
+
 # What the sandbox does with messages, so that the report has something to tell.
 _GATEWAY = (
     *("--receipt-delay", "1.5"),
     *("--outcome", "undeliverable=0.03", "--outcome", "expired=0.01", "--outcome", "refused=0.005"),
     *("--fault", "duplicate-receipts=0.02"),
 )
+
+_BUCKETS = ("extracted", "rejected", "unsubscribed", "suppressed", "held_out", "noticed")
 
 _START_OF_CYCLE = 120.0
 """Seconds within which a landed extract's run must have started."""
@@ -88,7 +98,7 @@ class Demonstration:
                 stack.up()
                 self._wait_for_dags(stack)
                 self._import_subscribers(stack, sample)
-                landed = self._land(sample, Path(settings.landing))
+                landed = self._land(sample, settings.landing)
                 run = self._follow(stack, landed)
                 self._summarise(stack, run, landed)
                 if keep:
@@ -153,9 +163,12 @@ class Demonstration:
     def _write_sample(self) -> Path:
         self.say(f"writing a sample extract of {self.invoices:,} invoices, some of them bad")
         folder = self.var / "sample"
+        defects = [word for kind, share in _DEFECTS.items() for word in ("--defect", f"{kind}={share}")]
         _command(
-            ("sample", str(folder), "--cycle", CYCLE, "--invoices", str(self.invoices)),
+            ("sample", str(folder), "--cycle", CYCLE, "--invoices", str(self.invoices), *defects),
             ("--subscribed", _SUBSCRIBED, "--seed", str(self.seed)),
+            # A sample is refused in production, and this one never gets there.
+            environment={**os.environ, "FATOURA_PROFILE": "local"},
         )
         return folder
 
@@ -178,15 +191,11 @@ class Demonstration:
         )
         self.say("the subscribers are imported")
 
-    def _land(self, sample: Path, landing: Path) -> float:
-        target = landing / "billing" / CYCLE
-        target.mkdir(parents=True)
-        for part in json.loads((sample / "manifest.json").read_text())["parts"]:
-            shutil.copyfile(sample / part["name"], target / part["name"])
-        draft = target / ".manifest.json"
-        shutil.copyfile(sample / "manifest.json", draft)
-        draft.rename(target / "manifest.json")
-        self.say(f"the extract has landed in {_short(target)}; its cycle starts by itself")
+    def _land(self, sample: Path, landing: str) -> float:
+        from fatoura.extracts.sample import deliver
+
+        target = deliver(sample, landing)
+        self.say(f"the extract has landed in {_short(Path(str(target)))}; its cycle starts by itself")
         return time.time()
 
     def _follow(self, stack: LocalStack, landed: float) -> dict[str, Any]:
@@ -259,6 +268,11 @@ class Demonstration:
         self.console.print()
         if not ledger["identity_holds"]:
             raise StackError("the ledger does not balance: rows are missing; see the report")
+        expected = json.loads((self.var / "sample" / "expected.json").read_text())
+        wrong = [name for name in _BUCKETS if ledger[name] != expected[name]]
+        if wrong:
+            told = ", ".join(f"{name} {ledger[name]} instead of {expected[name]}" for name in wrong)
+            raise StackError(f"the ledger is not what the sample's defects must give: {told}")
 
     def _stay(self, stack: LocalStack) -> None:
         keys = stack.environment.keys
@@ -319,10 +333,7 @@ def _ledger_table(ledger: dict[str, Any], price: int) -> Table:
     table.add_column("rows", justify="right")
     table.add_column("message state")
     table.add_column("messages", justify="right")
-    buckets = [
-        (name.replace("_", " "), _number(ledger[name]))
-        for name in ("extracted", "rejected", "unsubscribed", "suppressed", "held_out", "noticed")
-    ]
+    buckets = [(name.replace("_", " "), _number(ledger[name])) for name in _BUCKETS]
     buckets.append(("identity", "holds" if ledger["identity_holds"] else "BROKEN"))
     states = [(name.replace("_", " "), _number(count)) for name, count in ledger["states"].items() if count]
     states.append(("segments", _number(ledger["segments"])))
