@@ -272,6 +272,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("kind", "subject", "sequence", name=op.f("uq_notice_kind_subject_sequence")),
         postgresql_with={"fillfactor": "70"},
     )
+    op.create_index(op.f("ix_notice_cycle_id"), "notice", ["cycle_id"], unique=False, postgresql_using="brin")
     op.create_index(
         "ix_notice_open",
         "notice",
@@ -394,9 +395,7 @@ def upgrade() -> None:
             "digest", sa.Text(), nullable=False, comment="sha256 over issue date and checksums, for sameness"
         ),
         sa.Column("declared_rows", sa.BigInteger(), nullable=False),
-        sa.Column(
-            "declared_total_millimes", sa.Numeric(), nullable=False, comment="an integer of any size"
-        ),
+        sa.Column("declared_total_millimes", sa.Numeric(), nullable=False, comment="an integer of any size"),
         sa.Column("unknown_columns", postgresql.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.Column("loaded_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("validated_at", sa.DateTime(timezone=True), nullable=True),
@@ -485,6 +484,7 @@ def downgrade() -> None:
     op.drop_index(
         "ix_notice_open", table_name="notice", postgresql_where=sa.text("state IN ('sending', 'in_doubt')")
     )
+    op.drop_index(op.f("ix_notice_cycle_id"), table_name="notice", postgresql_using="brin")
     op.drop_table("notice")
     op.drop_index(op.f("ix_invoice_cycle_id_bucket"), table_name="invoice")
     op.drop_table("invoice")
