@@ -10,15 +10,27 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fatoura.errors import BadInput
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _seconds(value: object) -> object:
+    """Read a plain number as seconds; anything else is left to pydantic (ISO 8601: ``PT5M``)."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+"""A length of time: seconds (``300``), ``PT5M``, or ``00:05:00``."""
 
 
 class Settings(BaseSettings):
@@ -69,20 +81,20 @@ class Settings(BaseSettings):
     send_lanes: int = Field(2, ge=1, le=64, description="How many send tasks share one cycle.")
     connections: int = Field(50, ge=1, description="Concurrent requests of one send task.")
     claim_size: int = Field(500, ge=1, description="Notices claimed in one transaction.")
-    lease: timedelta = Field(
+    lease: Duration = Field(
         timedelta(minutes=5), description="After this long without an outcome a claimed notice is in doubt."
     )
-    request_timeout: timedelta = Field(
+    request_timeout: Duration = Field(
         timedelta(seconds=30), description="How long a submit waits for an answer before it is in doubt."
     )
-    doubt_horizon: timedelta = Field(
+    doubt_horizon: Duration = Field(
         timedelta(hours=6),
         description="How long an in-doubt notice waits for a receipt before its policy acts.",
     )
-    settle_horizon: timedelta = Field(
+    settle_horizon: Duration = Field(
         timedelta(hours=72), description="How long a cycle waits for receipts; later ones still count."
     )
-    settle_poll: timedelta = Field(timedelta(seconds=30), description="How often settling looks.")
+    settle_poll: Duration = Field(timedelta(seconds=30), description="How often settling looks.")
     segment_price_millimes: int = Field(
         20, ge=0, description="Price of a segment, in millimes (assumed; the contract's price goes here)."
     )
@@ -108,7 +120,7 @@ class Settings(BaseSettings):
     guard_bad_rows_share: float = Field(0.10, ge=0, le=1, description="Share of rejected rows.")
     guard_messages: int = Field(200_000, ge=0, description="Messages of one cycle.")
     guard_cost_millimes: int = Field(10_000_000, ge=0, description="Cost of one cycle, in millimes.")
-    approval_timeout: timedelta = Field(
+    approval_timeout: Duration = Field(
         timedelta(hours=24), description="How long a run waits for a person before it fails."
     )
 
@@ -116,12 +128,12 @@ class Settings(BaseSettings):
     alert_webhook_conn_id: str = Field("", description="Airflow HTTP connection that failures are posted to.")
     alert_smtp_conn_id: str = Field("", description="Airflow SMTP connection that failures are mailed by.")
     alert_to: str = Field("", description="Mail addresses for failures, separated by commas.")
-    late_after: timedelta = Field(
+    late_after: Duration = Field(
         timedelta(hours=26), description="A billing cycle that runs longer than this raises an alert."
     )
 
     # Starting
-    landing_poll: timedelta = Field(
+    landing_poll: Duration = Field(
         timedelta(seconds=30), description="How often the landing folder is looked at for new extracts."
     )
     billing_conn_id: str = Field(
