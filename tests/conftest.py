@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -73,15 +75,17 @@ def configure(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres() -> Iterator[EmbeddedPostgres]:
     """Run a real PostgreSQL for the session, without waiting for the disk."""
-    base = tmp_path_factory.mktemp("postgres")
-    os.chmod(base.parent, 0o755)  # the server may run as another user
-    os.chmod(base, 0o755)
+    # Not below pytest's own folder: the server may run as another OS user, and each pytest that starts
+    # closes that folder to all others.
+    base = Path(tempfile.mkdtemp(prefix="fatoura-tests-"))
+    base.chmod(0o755)
     server = EmbeddedPostgres(base, (("fsync", "off"), ("full_page_writes", "off")))
     server.start()
     yield server
     server.stop("immediate")
+    shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
