@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -15,7 +16,6 @@ from fatoura.database.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 # A first example imports and caches; on a busy machine any may be slow. Time limits are pytest's.
