@@ -96,9 +96,7 @@ def count_ledger(connection: Connection, cycle_key: str) -> Ledger:
         connection.execute(
             text("SELECT bucket, count(*) FROM invoice WHERE cycle_id = :c GROUP BY bucket"),
             {"c": cycle_id},
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     states = dict.fromkeys(State, 0)
     segments = 0

@@ -98,7 +98,7 @@ def match_receipts(*, parked: bool = False) -> Counter[str]:
                     "most": _BATCH,
                     "now": clock.now(),
                 },
-            ).tuples()
+            )
             batch: Counter[str] = Counter(dict(rows.all()))
         counts += batch
         parked = False  # once a call: those that stay parked would come again and again

@@ -61,7 +61,8 @@ async def _match_what_comes(intake: Intake) -> None:
             log.exception("matching receipts failed; trying again")
             await asyncio.sleep(1)
         try:
-            await asyncio.wait_for(intake.stored.wait(), _PARKED_EVERY_SECONDS)
+            async with asyncio.timeout(_PARKED_EVERY_SECONDS):
+                await intake.stored.wait()
             parked = False
         except TimeoutError:
             parked = True

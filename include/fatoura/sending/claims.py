@@ -40,12 +40,12 @@ _CLAIM = """
             lease_until = clock_timestamp() + :lease, gateway = :gateway, provider_id = NULL,
             submitted_at = :now, retry_at = NULL
         FROM chosen WHERE notice.id = chosen.id
-        RETURNING notice.id, attempts, phone, text, encoding, segments, validity_minutes, send_until
+        RETURNING notice.id, attempts, phone, text, encoding, segments, validity_minutes, send_until, priority
     ), logged AS (
         INSERT INTO attempt (notice_id, number, gateway, worker, claimed_at)
         SELECT id, attempts, :gateway, :worker, :now FROM claimed
     )
-    SELECT * FROM claimed ORDER BY id
+    SELECT * FROM claimed ORDER BY priority, id
 """
 
 

@@ -1,0 +1,97 @@
+"""The receipt receiver over HTTP: what it takes, refuses, and survives."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from fatoura.database import connect
+from fatoura.receipts import intake
+from fatoura.receipts.receiver import LARGEST_BODY, create_app
+from fatoura.receipts.secret import receipt_secret
+
+
+@pytest.fixture
+async def client(database):
+    app = create_app()
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://r") as c,
+    ):
+        yield c
+
+
+def address(secret: str | None = None, gateway: str = "kannel", **query: object) -> str:
+    values = {"notice": uuid4(), "attempt": 1, "type": 1, "answer": "stat:DELIVRD err:000"} | query
+    asked = "&".join(f"{name}={value}" for name, value in values.items())
+    return f"/receipts/{gateway}/{secret or receipt_secret()}?{asked}"
+
+
+def stored() -> list[tuple]:
+    with connect() as connection:
+        return list(connection.execute(text("SELECT status, match, raw FROM receipt ORDER BY id")))
+
+
+async def test_a_receipt_is_stored_before_it_is_said_to_be_taken(client):
+    answer = await client.get(address())
+    assert (answer.status_code, answer.text) == (200, "taken")
+    ((status, _, raw),) = stored()
+    assert status == "delivered"
+    assert raw["query"]["type"] == "1"
+
+
+async def test_a_wrong_secret_is_refused_and_nothing_is_kept(client):
+    for wrong in ("x", receipt_secret()[:-1], receipt_secret() + "x", "é"):
+        assert (await client.get(address(secret=wrong))).status_code == 403
+    assert stored() == []
+
+
+async def test_an_unknown_provider_is_not_found(client):
+    assert (await client.get(address(gateway="nobody"))).status_code == 404
+
+
+async def test_garbage_is_kept_and_taken_so_that_the_provider_does_not_repeat_it(client):
+    for query in ({"notice": "garbage"}, {"type": "99"}, {"type": ""}, {"notice": "%00"}):
+        assert (await client.get(address(**query))).status_code == 200
+    assert [match for _, match, _ in stored()] == ["unreadable"] * 4
+
+
+async def test_what_is_too_large_is_refused(client):
+    assert (await client.post(address(), content=b"x" * (LARGEST_BODY + 1))).status_code == 413
+    assert (await client.get(address(answer="x" * 5000))).status_code == 413
+    assert stored() == []
+
+
+async def test_many_receipts_at_once_share_commits_and_none_is_lost(client):
+    answers = await asyncio.gather(*(client.get(address()) for _ in range(500)))
+    assert {a.status_code for a in answers} == {200}
+    assert len(stored()) == 500
+
+
+async def test_while_the_database_is_away_the_provider_is_asked_to_try_again(client, monkeypatch):
+    def gone(receipts):
+        raise OperationalError("INSERT", {}, Exception("the server closed the connection"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(intake, "store", gone)
+        assert (await client.get(address())).status_code == 503
+    assert (await client.get(address())).status_code == 200
+    assert len(stored()) == 1
+
+
+async def test_health_tells_of_the_database(client):
+    answer = await client.get("/health")
+    assert (answer.status_code, answer.json()) == (200, {"database": "up"})
+
+
+async def test_no_secret_and_no_receipt_is_logged(client, caplog):
+    caplog.set_level("DEBUG")
+    await client.get(address(answer="id:77 text:secretwords"))
+    assert receipt_secret() not in "".join(r.getMessage() for r in caplog.records if r.name != "httpx")
+    assert "secretwords" not in "".join(r.getMessage() for r in caplog.records if r.name != "httpx")

@@ -1,0 +1,84 @@
+"""Planned notices straight in the tables, for tests of sending and receipts. Phones are invented."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from fatoura import clock
+from fatoura.database import begin, connect
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+TEXT = "STEG\nMontant à payer : 85,352 DT\nRéférence : 04258 049 6\nPrière de payer avant le 25/06/2026"
+
+
+def plan_notices(count: int, *, cycle: str = "2026-05-T1", kind: str = "bill", **columns: Any) -> int:
+    """Plan `count` notices of a cycle; return the cycle's id. The last digit of the phone counts up."""
+    now = clock.now()
+    values = {
+        "cycle": cycle,
+        "kind": kind,
+        "n": count,
+        "now": now,
+        "text": TEXT,
+        "send_from": now - timedelta(hours=1),
+        "send_until": now + timedelta(days=20),
+        "priority": 50,
+        "first": 0,
+    } | columns
+    with begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO billing_cycle (key, issue_date) VALUES (:cycle, '2026-05-20') ON CONFLICT DO NOTHING"
+            ),
+            values,
+        )
+        cycle_id = connection.scalar(text("SELECT id FROM billing_cycle WHERE key = :cycle"), values)
+        connection.execute(
+            text(
+                """
+                INSERT INTO notice (kind, subject, sequence, cycle_id, extract_id, subscription_id, district,
+                    phone, language, text, encoding, segments, priority, send_from, send_until,
+                    validity_minutes, planned_at)
+                SELECT :kind, :cycle || '-' || i, 1, :id, 1, i, 'TUN1', '+216200' || lpad(i::text, 5, '0'), 'fr',
+                    :text, 'gsm7', 1, :priority, :send_from, :send_until, 720, :now
+                FROM generate_series(CAST(:first AS int), CAST(:first AS int) + :n - 1) i
+                """
+            ),
+            values | {"id": cycle_id},
+        )
+    return int(cycle_id or 0)
+
+
+def states(cycle_id: int) -> dict[str, int]:
+    """Count a cycle's notices by state."""
+    with connect() as connection:
+        rows = connection.execute(
+            text("SELECT state, count(*) FROM notice WHERE cycle_id = :c GROUP BY state"), {"c": cycle_id}
+        )
+        return dict(rows.all())
+
+
+def notices(cycle_id: int, columns: str = "*") -> list[Any]:
+    """Return a cycle's notices, in the order in which they were planned."""
+    with connect() as connection:
+        return list(
+            connection.execute(
+                text(f"SELECT {columns} FROM notice WHERE cycle_id = :c ORDER BY id"), {"c": cycle_id}
+            )
+        )
+
+
+def ids(cycle_id: int) -> list[UUID]:
+    """Return the ids of a cycle's notices."""
+    return [row.id for row in notices(cycle_id, "id")]
+
+
+def run_sql(statement: str, **values: Any) -> Any:
+    """Run one statement in a transaction of its own."""
+    with begin() as connection:
+        return connection.execute(text(statement), values)
