@@ -6,13 +6,13 @@ is good for a bill (bounds, known codes, dates that fit) is the quality gate's b
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from fatoura.extracts.values import read_day, read_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,32 +42,7 @@ TYPED = {
 }
 """The typed columns of a staging table, and the column that each is read from."""
 
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_INTEGER = re.compile(r"[+-]?[0-9]+")
 _BIGINT = 2**63
-
-
-def read_day(text: str) -> date | None:
-    """Read ``YYYY-MM-DD``, strictly; nothing else is a day."""
-    if not _DAY.fullmatch(text):
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def read_integer(text: str) -> int | None:
-    """Read an integer of any size: digits with or without a sign; no spaces, no separators, no point."""
-    if not _INTEGER.fullmatch(text):
-        return None
-    digits = text.lstrip("+-")
-    value = 0
-    # In steps: Python refuses to read more than 4,300 digits at once.
-    for start in range(0, len(digits), 4000):
-        piece = digits[start : start + 4000]
-        value = value * 10 ** len(piece) + int(piece)
-    return -value if text[0] == "-" else value
 
 
 _BOOLEANS = {"true": True, "false": False}

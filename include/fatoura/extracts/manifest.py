@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from fatoura import clock
 from fatoura.extracts.refusal import ExtractRefused
+from fatoura.extracts.values import read_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +41,9 @@ def _iso_day(value: object) -> date:
     # pydantic's own reading also takes seconds since 1970 and dates with a time.
     if isinstance(value, date):
         return value
-    if isinstance(value, str) and len(value) == len("2026-05-20") and value[4] == "-":
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass
-    raise ValueError('a day is written like "2026-05-20"')
+    if isinstance(value, str) and (day := read_day(value)) is not None:
+        return day
+    raise ValueError('is not a day such as "2026-05-20"')
 
 
 class Part(BaseModel):
@@ -67,7 +65,7 @@ class Manifest(BaseModel):
     issue_date: Annotated[date, BeforeValidator(_iso_day)]
     rows: Annotated[int, Field(ge=0)]
     total_amount_millimes: int
-    parts: Annotated[tuple[Part, ...], Field(min_length=1, strict=False)]
+    parts: Annotated[tuple[Part, ...], Field(strict=False)]
 
     @property
     def digest(self) -> str:
@@ -134,7 +132,6 @@ _SAID = {
     "extra_forbidden": "is not a field of a manifest; take it out",
     "int_type": "must be a whole number, without quotes or a decimal point",
     "string_type": "must be text in quotes",
-    "too_short": "names no part",
     "greater_than_equal": "must not be negative",
 }
 
@@ -166,6 +163,8 @@ def _contradictions(manifest: Manifest, key: ExtractKey | None) -> Iterator[str]
             f"{FILE_NAME}: cycle is {manifest.cycle!r}, but the folder is that of {key}; "
             "move the extract to its own folder, or correct the manifest"
         )
+    if not manifest.parts:
+        yield f"{FILE_NAME}: parts names no part"
     latest = clock.today() + _FURTHEST_AHEAD
     if manifest.issue_date > latest:
         yield (

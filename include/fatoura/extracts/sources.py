@@ -23,7 +23,7 @@ from sqlalchemy import Engine, column, create_engine, false, func, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from fatoura.extracts.columns import COLUMNS, Header, Records, read_day
+from fatoura.extracts.columns import COLUMNS, Header, Records
 from fatoura.extracts.csv_records import PartUnreadableError, as_json, read_csv
 from fatoura.extracts.landing import (
     Announcement,
@@ -35,6 +35,7 @@ from fatoura.extracts.manifest import FILE_NAME, LARGEST, read_manifest
 from fatoura.extracts.manifest import Part as PartDeclared
 from fatoura.extracts.parquet_records import clean_text, read_parquet
 from fatoura.extracts.refusal import ExtractRefused
+from fatoura.extracts.values import read_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
