@@ -136,8 +136,6 @@ def _plan(
     wanted = _gather(connection, extract)
     _lay_out_days(connection)
     counts = {name: _insert(connection, extract, kind, run_id) for name, kind in kinds.items()}
-    # An extract that is planned after its supplement: each row has its notice, and the old figures stay here.
-    replaced += cancel_replaced(connection, extract.cycle_id)
     planned = sum(count for count, _ in counts.values())
     return PlannedBills(
         planned=planned,
