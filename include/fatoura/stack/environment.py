@@ -155,7 +155,7 @@ class StackEnvironment:
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             # A task whose process was killed is noticed within a minute.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-            # The first answers of a fresh server take seconds on a busy machine: no reason for a task to fail.
+            # A fresh server takes seconds for its first answers on a busy machine: no reason to fail a task.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
             # A new DAG file is noticed within this many seconds; a changed one at once.
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",

@@ -29,7 +29,7 @@ from fatoura.stack.keys import ADMIN, GATEWAY_USER
 from fatoura.stack.processes import Record, Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     import psutil
@@ -41,12 +41,15 @@ POOL = "sms_gateway"
 """Airflow's pool for tasks that send."""
 
 _START_PATIENCE = 180.0
-_STOP_PATIENCE = 10.0
 _MIGRATIONS = ("fatoura-migrations", "airflow-migrations")
 
-# Stopped in this order: who works first, then who they report to.
-_WORKING = ("scheduler", "dag-processor", "triggerer", *_MIGRATIONS)
-_SERVING = ("api-server", "receiver", "gateway")
+# Stopped in this order, with this patience: who works first, then who they report to, then what a crash left.
+# A running task may end its batch; Airflow's API server only tidies its memory at the end, for seconds.
+_STOPS: tuple[tuple[tuple[str, ...] | None, float], ...] = (
+    (("scheduler", "dag-processor", "triggerer", *_MIGRATIONS), 10.0),
+    (("api-server", "receiver", "gateway"), 4.0),
+    (None, 4.0),
+)
 
 
 class StackError(FatouraError):
@@ -150,7 +153,8 @@ class LocalStack:
                     "--workers",
                     "1",
                 ),
-                lambda started: self.api.heartbeats() is not None,
+                # Asked for by tasks: built at its first call, for which the first task need not wait.
+                lambda started: _answers(f"{self.environment.ui}/execution/health", 30),
                 settings.airflow_port,
                 setting="FATOURA_AIRFLOW_PORT",
             ),
@@ -181,9 +185,10 @@ class LocalStack:
             try:
                 self._start(missing)
             except BaseException:
-                self._end([part.name for part in missing] + list(_MIGRATIONS))
-                if not had_postgres:
-                    self.environment.postgres.stop()
+                with _uninterrupted():
+                    self._end([part.name for part in missing] + list(_MIGRATIONS))
+                    if not had_postgres:
+                        self.environment.postgres.stop()
                 raise
 
     def down(self) -> bool:
@@ -197,10 +202,10 @@ class LocalStack:
             return False
         with self._turn():
             found = bool(self.leftovers())
-            for parts in (_WORKING, _SERVING, None):
-                self._end(parts)
+            for parts, patience in _STOPS:
+                self._end(parts, patience)
             environment.postgres.stop()
-            processes.end(processes.working_in(environment.postgres.data), _STOP_PATIENCE)
+            processes.end(processes.working_in(environment.postgres.data), 4)
             for part in self.parts:
                 self._records.forget(part.name)
             if environment.var not in environment.postgres.socket.parents:
@@ -335,13 +340,13 @@ class LocalStack:
             self._records.write(Record(name, child.pid, time.time(), port))
         return child
 
-    def _end(self, parts: list[str] | tuple[str, ...] | None) -> None:
+    def _end(self, parts: Collection[str] | None, patience: float = 4) -> None:
         # Looked for again and again: a process may have forked while it was being asked to end.
         for _ in range(5):
             living = processes.marked(self.environment.mark, parts)
             if not living:
                 return
-            processes.end(living, _STOP_PATIENCE)
+            processes.end(living, patience)
 
     def _process(self, name: str) -> psutil.Process | None:
         record = self._records.read(name)
@@ -427,9 +432,9 @@ def _airflow_database(postgres: EmbeddedPostgres) -> psycopg.Connection[tuple[An
     return psycopg.connect(host=str(postgres.socket), user="postgres", dbname="airflow", autocommit=True)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, seconds: float = 2) -> bool:
     try:
-        return requests.get(url, timeout=2, proxies={"http": ""}).ok
+        return requests.get(url, timeout=seconds, proxies={"http": ""}).ok
     except requests.RequestException:
         return False
 
