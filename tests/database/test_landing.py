@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
@@ -17,6 +18,9 @@ from fatoura.errors import BadInput
 from fatoura.extracts import find_unannounced, load_extract, remember_announced
 from fatoura.extracts.landing import find_complete_extracts, landing_path
 from fatoura.extracts.sample import Sample, deliver, write_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEY = "2026-05-T1"
 
@@ -165,6 +169,36 @@ def test_a_refused_run_remembers_its_manifest_too(tmp_path, database, configure)
     put(tmp_path, KEY, b"[]")
     with pytest.raises(BadInput):
         load_extract(ExtractKey(KEY), run_id="by itself")
+    assert find_unannounced() == []
+
+
+@pytest.fixture
+def bucket(monkeypatch, tmp_path) -> Iterator[str]:
+    """An S3 of the machine's own with one bucket; returns a URL in it."""
+    boto3 = pytest.importorskip("boto3")
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    for name, value in {
+        "ACCESS_KEY_ID": "x",
+        "SECRET_ACCESS_KEY": "x",
+        "DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    boto3.client("s3").create_bucket(Bucket=tmp_path.name.replace("_", "-"))
+    yield f"s3://{tmp_path.name.replace('_', '-')}/landing"
+    server.stop()
+
+
+def test_an_extract_lands_on_s3(bucket, tmp_path, database, configure):
+    configure(now="2026-05-20T10:00:00+01:00", landing=bucket)
+    assert find_unannounced() == []
+    for form in ("csv", "parquet"):
+        write_sample(tmp_path / form, Sample(f"2026-05-{form}", invoices=30, format=form, parts=2))
+        deliver(tmp_path / form)
+        [found] = find_unannounced()
+        assert load_extract(found.key, run_id="s3").rows == 30
     assert find_unannounced() == []
 
 

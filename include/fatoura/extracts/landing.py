@@ -221,6 +221,9 @@ def _folders(billing: LandingPath) -> Iterator[tuple[ExtractKey, LandingPath]]:
 
 
 def _below(folder: LandingPath) -> list[Any]:
+    store = getattr(folder, "fs", None)
+    if store is not None:
+        store.invalidate_cache()  # fsspec remembers listings for as long as the process lives
     try:
         return sorted(folder.iterdir(), key=lambda path: path.name)
     except (FileNotFoundError, NotADirectoryError):
