@@ -71,7 +71,7 @@ def shape(value: str) -> str:
     if not value:
         return "(empty)"
     drawn = "".join(
-        "0" if one.isdigit() else "A" if one.isupper() else "a" if one.isalpha() else one
+        "0" if one.isnumeric() else "A" if one.isupper() else "a" if one.isalpha() else one
         for one in value[: _LONGEST_SHAPE + 1]
     )
     return drawn if len(drawn) <= _LONGEST_SHAPE else drawn[:_LONGEST_SHAPE] + "…"

@@ -142,7 +142,7 @@ def measure(
     today, calendar = clock.today(), load_calendar(connection)
     kept_rows = sum(count for _, count, _ in due)
     soon = sum(count for day, count, _ in due if day <= today)
-    closed = sum(count for day, count, _ in due if not calendar.is_working_day(day))
+    closed = sum(count for day, count, _ in due if calendar.window(day) is None)
     figures: dict[str, Any] = dict.fromkeys(NUMBERS | WORDS)
     figures |= {
         "rows": staged,

@@ -330,17 +330,14 @@ def _set_aside(connection: Connection, extract: _Extract, verdicts: list[Verdict
 
 
 def _rejected_by_code(connection: Connection, extract: _Extract) -> dict[str, int]:
-    return dict(
-        connection.execute(
-            text(
-                "SELECT code, count(*) FROM rejected_row, unnest(reasons) AS code WHERE extract_id = :id "
-                "GROUP BY code ORDER BY count(*) DESC, code"
-            ),
-            {"id": extract.id},
-        )
-        .tuples()
-        .all()
+    found = connection.execute(
+        text(
+            "SELECT code, count(*) FROM rejected_row, unnest(reasons) AS code WHERE extract_id = :id "
+            "GROUP BY code ORDER BY count(*) DESC, code"
+        ),
+        {"id": extract.id},
     )
+    return {code: count for code, count in found}  # noqa: C416
 
 
 def _judge(
