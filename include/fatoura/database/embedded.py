@@ -142,7 +142,12 @@ class EmbeddedPostgres:
         self.data.mkdir(exist_ok=True)
         for path in (self.data.parent, self.data, self.socket):
             os.chown(path, user.pw_uid, user.pw_gid)
-        # The server's user must be able to walk to its files and to the package's binaries.
+
+    def _open_the_way(self) -> None:
+        """Let the server's user walk to its files and to the package's binaries.
+
+        Before each call, for others close folders again: pytest does so with its own, at each start.
+        """
         for leaf in (self.data, self.socket, _binaries(), _binaries().parent / "lib"):
             for folder in leaf.parents:
                 mode = folder.stat().st_mode
@@ -151,6 +156,8 @@ class EmbeddedPostgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         user = _SERVER_USER if os.geteuid() == 0 else None
+        if user:
+            self._open_the_way()
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 [str(_binaries() / program), *arguments],
