@@ -5,6 +5,7 @@ Notices take only the steps that the state machine allows: the database would re
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -345,19 +346,24 @@ def _receive(run: Any) -> None:
 
 def _stages(run: Any, *, sent: bool) -> None:
     begun = SENT_FROM - timedelta(hours=3)
-    stages = [
-        ("extract", 8.4, '{"rows": 6000}'),
-        ("validate", 6.1, '{"accepted": 5941, "rejected": 59}'),
-        ("match", 3.3, '{"noticed": 1950, "unsubscribed": 3860}'),
-        ("render", 4.9, '{"planned": 1950}'),
-        ("release", 0.2, '{"decision": "released", "asked": 0}' if sent else '{"decision": "dry run"}'),
-    ]
+    release = {"decision": "released" if sent else "dry run", "messages": 1950, "segments": 2078}
+    stages: list[tuple[str, float, dict[str, Any]]] = [
+        ("extract", 8.4, {"rows": 6000, "parts": 1, "outcome": "loaded", "unknown columns": 1}),
+        ("validate", 6.1, {"rows": 6000, "rejected": 59, "total_millimes": 512_112_000,
+                           "median_millimes": 84_120.5}),
+        ("match", 3.3, {"matched": 5941, "redecided": 0, "noticed": 1950, "unsubscribed": 3860,
+                        "zero_balance": 48}),
+        ("render", 4.9, {"planned": 1950, "already_planned": 0, "replaced": 0, "segments": 2078}),
+        ("release", 0.2, release),
+    ]  # fmt: skip
     if sent:
         stages += [
-            ("send", 51_300, '{"accepted": 1944}'),
-            ("settle", 3600, '{"open": 21}'),
-            ("schedule_cutoff", 1.2, '{"scheduled": 1900}'),
-        ]
+            ("send", 480.0, {"lane": 1, "accepted": 970, "segments": 1039, "busy_seconds": 471.3}),
+            ("send", 57_000.0, {"lane": 2, "accepted": 974, "refused": 41, "segments": 1039,
+                                "busy_seconds": 502.1}),
+            ("settle", 3600.0, {"delivered": 1800, "accepted": 21, "unconfirmed": 21}),
+            ("schedule_cutoff", 1.2, {"added": 1900, "updated": 0, "withdrawn": 0, "cases": 1900}),
+        ]  # fmt: skip
     for name, seconds, counts in stages:
         ended = begun + timedelta(seconds=seconds)
         run(
@@ -366,7 +372,7 @@ def _stages(run: Any, *, sent: bool) -> None:
             name=name,
             begun=begun,
             ended=ended,
-            counts=counts,
+            counts=json.dumps(counts),
         )
         begun = ended
     if sent:

@@ -214,7 +214,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class StageFacts:
-    """A stage's last run, and how many times it ran."""
+    """A stage's last run, and how many times it ran. Of sending all runs, for each does a part of it."""
 
     name: str
     supplement: int
@@ -222,6 +222,22 @@ class StageFacts:
     started_at: datetime
     seconds: float
     counts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What was decided before an extract's notices went out.
+
+    :param decision: ``released``, ``approved``, ``refused`` or ``dry run``.
+    :param by: who decided; nothing when nobody was asked.
+    :param reasons: why somebody was asked, in sentences.
+    """
+
+    supplement: int
+    decision: str
+    at: datetime
+    by: str | None
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -251,6 +267,7 @@ class Figures:
     receipts_until: datetime | None
     receipts_unmatched: dict[str, int]
     stages: list[StageFacts]
+    releases: list[Release]
     warnings: int
     first_warning: date | None
     reported_before: datetime | None = None
@@ -297,6 +314,7 @@ def cycle_figures(connection: Connection, cycle_key: str, as_of: datetime) -> Fi
     extracts = _extracts(query)
     districts, languages, kinds = _groups(query)
     stages = _stages(query)
+    releases = _releases(stages)
     receipts, receipts_until = _receipts(query)
     warnings, first_warning = query.rows(
         "SELECT count(*), min(warn_from) FROM cutoff_case WHERE cycle_id = :cycle"
@@ -308,7 +326,7 @@ def cycle_figures(connection: Connection, cycle_key: str, as_of: datetime) -> Fi
         cycle_id=cycle_id,
         issue_date=issue_date,
         as_of=as_of,
-        phase=_phase(query, ledger, stages),
+        phase=_phase(query, ledger, releases),
         ledger=ledger,
         extracts=extracts,
         districts=districts,
@@ -327,6 +345,7 @@ def cycle_figures(connection: Connection, cycle_key: str, as_of: datetime) -> Fi
         receipts_until=receipts_until,
         receipts_unmatched=_receipts_unmatched(query),
         stages=stages,
+        releases=releases,
         warnings=warnings,
         first_warning=first_warning,
         reported_before=reported_before,
@@ -355,15 +374,14 @@ def _extracts(query: _Query) -> list[ExtractFacts]:
     ]
 
 
-def _phase(query: _Query, ledger: Ledger, stages: list[StageFacts]) -> Phase:
+def _phase(query: _Query, ledger: Ledger, releases: list[Release]) -> Phase:
     states = ledger.states
     if not sum(states.values()):
         matched = query.rows("SELECT FROM extract WHERE cycle_id = :cycle AND matched_at IS NOT NULL LIMIT 1")
         return Phase.NOTHING_TO_SEND if matched else Phase.PREPARING
     planned = states[State.PLANNED]
     if planned and planned + states[State.CANCELLED] == sum(states.values()):
-        released = [stage for stage in stages if stage.name == "release"]
-        return Phase.DRY_RUN if released and released[-1].counts.get("dry_run") else Phase.PLANNED
+        return Phase.DRY_RUN if releases and releases[-1].decision == "dry run" else Phase.PLANNED
     if planned or states[State.SENDING]:
         return Phase.SENDING
     if states[State.ACCEPTED] or states[State.IN_DOUBT]:
@@ -629,18 +647,45 @@ def _receipts_unmatched(query: _Query) -> dict[str, int]:
 
 
 def _stages(query: _Query) -> list[StageFacts]:
-    return [
-        StageFacts(name, supplement, runs, started_at, float(seconds), counts)
-        for name, supplement, runs, started_at, seconds, counts in query.rows(
-            """
-            SELECT * FROM (
-                SELECT DISTINCT ON (supplement, name) name, supplement,
-                    count(*) OVER (PARTITION BY supplement, name), started_at, seconds, counts
-                FROM stage WHERE cycle_id = :cycle ORDER BY supplement, name, id DESC
-            ) latest
-            ORDER BY supplement, started_at
-            """
+    """Tell each stage once. A sender's stay is a stage run: of sending, all stays count together."""
+    runs: dict[tuple[int, str], list[Any]] = {}
+    for row in query.rows(
+        """
+        SELECT * FROM (
+            SELECT *, row_number() OVER (PARTITION BY supplement, name ORDER BY id DESC) AS age,
+                count(*) OVER (PARTITION BY supplement, name) AS runs
+            FROM stage WHERE cycle_id = :cycle
+        ) stage
+        WHERE age = 1 OR name = 'send' ORDER BY supplement, id
+        """
+    ):
+        runs.setdefault((row.supplement, row.name), []).append(row)
+    facts = []
+    for (supplement, name), rows in runs.items():
+        counts = rows[-1].counts
+        if name == "send":
+            summed = Counter[str]()
+            for row in rows:
+                summed.update({key: value for key, value in row.counts.items() if key != "lane"})
+            counts = dict(summed)
+        started, finished = min(row.started_at for row in rows), max(row.finished_at for row in rows)
+        facts.append(
+            StageFacts(name, supplement, rows[0].runs, started, (finished - started).total_seconds(), counts)
         )
+    return sorted(facts, key=lambda stage: (stage.supplement, stage.started_at))
+
+
+def _releases(stages: list[StageFacts]) -> list[Release]:
+    return [
+        Release(
+            stage.supplement,
+            stage.counts["decision"],
+            stage.started_at + timedelta(seconds=stage.seconds),
+            stage.counts.get("by"),
+            tuple(stage.counts.get("reasons", ())),
+        )
+        for stage in stages
+        if stage.name == "release"
     ]
 
 

@@ -31,7 +31,7 @@ from fatoura.reports.figures import (
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fatoura.reports.words import Words
 
@@ -65,14 +65,20 @@ def _environment() -> Environment:
     )
 
 
-def render_page(figures: Figures, words: Words) -> str:
-    """Return the report's page, as one HTML document."""
+def render_page(figures: Figures, words: Words, *, workbook: str, tables: Sequence[str]) -> str:
+    """Return the report's page, as one HTML document.
+
+    :param workbook: the workbook's file name, and
+    :param tables: the names of the CSV files beside the page, for its links.
+    """
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             f=figures,
             w=words,
+            workbook=workbook,
+            tables=tables,
             headline=_headline(figures, words),
             ledger=_ledger(figures, words),
             changes=[(state, words.state(state), words.change(by)) for state, by in figures.changes.items()],

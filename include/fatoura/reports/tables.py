@@ -7,6 +7,7 @@ the same in every language. The workbook holds the same rows for people, in the 
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -17,8 +18,6 @@ from fatoura.notices.states import State
 from fatoura.reports.figures import AGE_EDGES, DELIVERY_EDGES, Figures, Group
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fatoura.reports.words import Words
 
 Form = Literal["text", "arabic", "count", "share", "seconds", "instant", "day", "millimes"]
@@ -264,12 +263,12 @@ def _plain(value: Any) -> str:
 # --- Workbook --------------------------------------------------------------------------------------------
 
 
-def write_workbook(tables: list[Table], path: Path, words: Words, figures: Figures) -> None:
-    """Write all tables as sheets of one XLSX file."""
+def workbook(tables: list[Table], words: Words, figures: Figures) -> bytes:
+    """Return all tables as sheets of one XLSX file. It is small: a report counts, it lists nothing."""
     import xlsxwriter
 
-    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    with xlsxwriter.Workbook(path, options) as book:
+    content = io.BytesIO()
+    with xlsxwriter.Workbook(content, {"in_memory": True, "strings_to_formulas": False}) as book:
         book.set_properties(
             {
                 "title": f"{words('page', 'title')} {figures.cycle}",
@@ -303,6 +302,7 @@ def write_workbook(tables: list[Table], path: Path, words: Words, figures: Figur
             sheet.set_paper(9)  # A4
             sheet.fit_to_pages(1, 0)
             sheet.repeat_rows(0)
+    return content.getvalue()
 
 
 def _write_cell(

@@ -33,8 +33,9 @@ NO_VALUE = "–"
 
 _NUMERALS = "fr"
 
-# Some stages count by the ledger's own words.
-_COUNTED = {"match": "bucket", "settle": "state", "report": "state"}
+# Some stages count by the ledger's own words; what all count has words of its own.
+_COUNTED = {"match": ("bucket", "reason"), "settle": ("state",), "report": ("state",)}
+_NOT_COUNTED = ("decision", "by", "reasons")  # a release has a section of its own
 
 
 @cache
@@ -101,18 +102,24 @@ class Words:
         return self("stages", "numbered", number=supplement) if supplement else self("stages", "main")
 
     def counted(self, stage: StageFacts) -> str:
-        """Tell what a stage counted: ``planned 1 950, replaced 12``."""
-        heading = _COUNTED.get(stage.name, "count")
+        """Tell what a stage counted: ``planned 1 950, replaced 12``. What is nought is left out."""
+        headings = (*_COUNTED.get(stage.name, ()), "count")
         told = []
         for name, value in stage.counts.items():
-            said = self.of_code(heading if name in _labels()[heading] else "count", name)
-            told.append(f"{said[:1].lower()}{said[1:]} {self._value(value)}")
+            if name in _NOT_COUNTED or value == 0:
+                continue
+            said = self.of_code(next((h for h in headings if name in _labels()[h]), "count"), name)
+            told.append(f"{said[:1].lower()}{said[1:]} {self._value(name, value)}")
         return ", ".join(told)
 
-    def _value(self, value: Any) -> str:
+    def _value(self, name: str, value: Any) -> str:
+        if isinstance(value, list):
+            return self.count(len(value))
         if isinstance(value, bool) or not isinstance(value, int | float):
             return self.of_code("count", str(value).lower())
-        return self.count(value) if isinstance(value, int) else self.decimal(value)
+        if name.endswith("_millimes"):
+            return f"{self.money(round(value))} DT"
+        return self.duration(value) if name.endswith("_seconds") else self.count(value)
 
     # --- Numerals ------------------------------------------------------------------------------------
 
@@ -146,7 +153,7 @@ class Words:
 
     def money(self, millimes: int) -> str:
         """Write an amount of dinars, without the currency."""
-        return format_amount(millimes, "fr").replace(" ", " ")  # a line never ends inside an amount
+        return format_amount(millimes, "fr").replace(" ", "\u202f")  # a line never ends inside an amount
 
     def duration(self, seconds: float) -> str:
         """Write a stretch of time in its two largest units: ``3,2 s``, ``4 min 10 s``, ``2 j 3 h``."""

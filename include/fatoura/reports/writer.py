@@ -18,13 +18,14 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.cycles.keys import ExtractKey
+from fatoura.cycles.registry import cycle_id_of
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import connect, locked
-from fatoura.errors import BadInput, NotReady
+from fatoura.errors import NotReady
 from fatoura.quality.suite import load_suite
 from fatoura.reports.figures import Figures, cycle_figures
 from fatoura.reports.page import render_page
-from fatoura.reports.tables import report_tables, write_csv, write_workbook
+from fatoura.reports.tables import report_tables, workbook, write_csv
 from fatoura.reports.words import ReportLanguage, Words
 from fatoura.settings import get_settings
 
@@ -70,7 +71,7 @@ def write_report(
     words = Words(language or get_settings().report_language, load_suite().words())
     with (
         locked(f"report of {key.cycle}"),
-        recorded_stage(_cycle_id(key.cycle), "report", supplement=key.supplement, run_id=run_id) as stage,
+        recorded_stage(cycle_id_of(key.cycle), "report", supplement=key.supplement, run_id=run_id) as stage,
     ):
         figures = _figures(key.cycle)
         page = _write_files(figures, words)
@@ -117,16 +118,6 @@ def stale_reports() -> list[str]:
         )
 
 
-def _cycle_id(key: str) -> int:
-    with connect() as connection:
-        found: int | None = connection.scalar(
-            text("SELECT id FROM billing_cycle WHERE key = :key"), {"key": key}
-        )
-    if found is None:
-        raise BadInput(f"there is no cycle {key!r}: no extract of it was loaded")
-    return found
-
-
 def _figures(cycle: str) -> Figures:
     as_of = clock.now()
     with connect() as connection:
@@ -147,8 +138,9 @@ def _write_files(figures: Figures, words: Words) -> Path:
             for table in tables:
                 with (fresh / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as file:
                     write_csv(table, file)
-            write_workbook(tables, fresh / WORKBOOK, words, figures)
-            (fresh / PAGE).write_text(render_page(figures, words), encoding="utf-8")
+            (fresh / WORKBOOK).write_bytes(workbook(tables, words, figures))
+            page = render_page(figures, words, workbook=WORKBOOK, tables=[table.name for table in tables])
+            (fresh / PAGE).write_text(page, encoding="utf-8")
             for path in fresh.iterdir():
                 path.chmod(0o644)
                 _to_disk(path)
