@@ -116,13 +116,14 @@ def _body(key: ExtractKey, figures: Figures, reasons: list[str]) -> str:
         ("Amount told to customers", f"{format_amount(figures.amount_millimes, 'fr')} DT"),
     ]
     lines = [f"**{key}** waits for your decision.", "", *(f"- {reason}" for reason in reasons), ""]
-    lines += ["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows), ""]
-    lines.append("Three of the messages, masked:")
+    lines += ["| Figure | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows), ""]
+    lines += ["Some of the messages, masked:", "", "| To | Message |", "|---|---|"]
     for sample in sample_notices(key.cycle):
-        text = " · ".join(sample.text.splitlines())
-        lines += ["", f"> {sample.phone} — {text}"]
+        # Isolated, each line of an Arabic message keeps its own direction beside Latin text.
+        text = " · ".join(f"\u2068{line}\u2069" for line in sample.text.splitlines())
+        lines.append(f"| `{sample.phone}` | {text} |")
     lines += [
         "",
-        "*Approve* sends them. *Reject* cancels all of them; the run then ends with its report.",
+        "**Approve** sends them. **Reject** cancels all of them; the run then ends with its report.",
     ]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from fatoura import clock
 from fatoura.database import begin, connect
 from fatoura.gateways.interface import Outcome
 from fatoura.sending import claims
+from fatoura.sending.outlook import Wait, sending_outlook
 from tests.notices import notices, plan_notices, run_sql, states
 
 OPEN_DAY = "2026-05-20T10:00:00+01:00"
@@ -210,3 +211,18 @@ def test_a_claim_tells_nobody_the_number_or_the_text(database):
     (held,) = claim(cycle)
     assert "216200" not in repr(held)
     assert "Montant" not in repr(held)
+
+
+def test_a_doubt_is_not_sent_again_once_a_correction_is_planned(database):
+    cycle = plan_notices(1)
+    answer(claim(cycle), "in_doubt")
+    run_sql(
+        "INSERT INTO notice (kind, subject, sequence, cycle_id, extract_id, subscription_id, phone, language, text, "
+        "encoding, segments, priority, send_from, send_until, validity_minutes) SELECT 'bill_correction', subject, 2, "
+        "cycle_id, 2, 1, phone, 'fr', text, 'gsm7', 1, 50, send_from, send_until, 60 FROM notice"
+    )
+    claimed = claim(cycle, doubt_horizon=timedelta(seconds=-1))
+    assert [c.message.attempt for c in claimed] == [1]  # the correction, not the doubtful bill
+    assert claim(cycle, doubt_horizon=timedelta(seconds=-1)) == []
+    with connect() as connection:
+        assert sending_outlook(connection, cycle).wait is Wait.OTHERS  # and nobody waits for the doubt

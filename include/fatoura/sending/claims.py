@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 
 from fatoura import clock
 from fatoura.gateways.interface import Message
-from fatoura.notices.kinds import all_kinds
+from fatoura.notices.kinds import InDoubt, all_kinds
+from fatoura.notices.planning import BILL_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 
     from fatoura.gateways.interface import Outcome
 
-# A notice in doubt goes out again at most once, and only where its kind says that a second copy does less
-# harm than none (a bill); see each kind's `in_doubt`.
-_MAY_REPEAT = """
-    state = 'in_doubt' AND kind = ANY(:repeatable) AND submitted_at <= :doubt_before
-    AND send_until > :now
+# A notice in doubt goes out again at most once, only where its kind says that a second copy does less harm
+# than none (a bill), and never when a correction of it has been planned since.
+REPEATABLE = """(
+    state = 'in_doubt' AND kind = ANY(:repeatable) AND send_until > :now
     AND (SELECT count(*) FROM attempt a WHERE a.notice_id = notice.id AND a.outcome = 'in_doubt') < 2
-"""
+    AND NOT EXISTS (
+        SELECT FROM notice later WHERE later.kind = ANY(:bill_kinds)
+            AND later.subject = notice.subject AND later.sequence > notice.sequence
+    )
+)"""
+_MAY_REPEAT = REPEATABLE + " AND submitted_at <= :doubt_before"
 _MAY_GO = """
     state = 'planned' AND send_from <= :now AND send_until > :now AND (retry_at IS NULL OR retry_at <= :now)
 """
@@ -59,7 +64,12 @@ class Claim:
 
 def repeatable_kinds() -> list[str]:
     """Return the kinds of notice that go out again after the doubt horizon."""
-    return [kind.name for kind in all_kinds().values() if kind.in_doubt == "resend_once"]
+    return [kind.name for kind in all_kinds().values() if kind.in_doubt == InDoubt.RESEND_ONCE]
+
+
+def repeatable_values() -> dict[str, list[str]]:
+    """Return the values that `REPEATABLE` asks for, but for the present instant."""
+    return {"repeatable": repeatable_kinds(), "bill_kinds": list(BILL_KINDS)}
 
 
 def claim(
@@ -90,7 +100,7 @@ def claim(
     }
     rows = connection.execute(text(_CLAIM.format(candidates=_MAY_GO)), values).all()
     if not rows:
-        values |= {"repeatable": repeatable_kinds(), "doubt_before": clock.now() - doubt_horizon}
+        values |= {**repeatable_values(), "doubt_before": clock.now() - doubt_horizon}
         rows = connection.execute(text(_CLAIM.format(candidates=_MAY_REPEAT)), values).all()
     return [
         Claim(

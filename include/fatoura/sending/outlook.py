@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from fatoura import clock
 from fatoura.calendar import load_calendar
-from fatoura.sending.claims import repeatable_kinds
+from fatoura.sending.claims import REPEATABLE, repeatable_values
 from fatoura.settings import get_settings
 
 # A message is handed over only while the window stays open this much longer: its validity period counts
@@ -54,22 +54,18 @@ def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
     settings, now = get_settings(), clock.now()
     row = connection.execute(
         text(
-            """
+            f"""
             SELECT
                 count(*) FILTER (WHERE state = 'planned' AND send_until > :now) AS planned,
                 min(greatest(send_from, coalesce(retry_at, send_from)))
                     FILTER (WHERE state = 'planned' AND send_until > :now) AS ready_at,
                 count(*) FILTER (WHERE state = 'sending') AS sending,
                 bool_or(state = 'sending' AND lease_until < clock_timestamp()) AS orphaned,
-                min(submitted_at) FILTER (
-                    WHERE state = 'in_doubt' AND kind = ANY(:repeatable) AND send_until > :now
-                    AND (SELECT count(*) FROM attempt a
-                         WHERE a.notice_id = notice.id AND a.outcome = 'in_doubt') < 2
-                ) AS doubt_since
+                min(submitted_at) FILTER (WHERE {REPEATABLE}) AS doubt_since
             FROM notice WHERE cycle_id = :cycle AND state IN ('planned', 'sending', 'in_doubt')
             """
         ),
-        {"cycle": cycle_id, "now": now, "repeatable": repeatable_kinds()},
+        {"cycle": cycle_id, "now": now, **repeatable_values()},
     ).one()
     if row.orphaned:
         return Outlook(Wait.NOTHING)  # claims of a sender that is gone: the next one puts them into doubt

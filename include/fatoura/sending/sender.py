@@ -19,6 +19,7 @@ from fatoura.database import begin, connect
 from fatoura.errors import NeedsAPerson
 from fatoura.gateways.interface import Message, MessageUnfit, Outcome, outcome_of
 from fatoura.gateways.transport import Transport
+from fatoura.notices.planning import cancel_replaced
 from fatoura.sending import claims
 from fatoura.sending.outlook import Outlook, Wait, sending_outlook, window_closes
 from fatoura.sending.pace import Pace
@@ -173,6 +174,7 @@ class Sender:
     def _claim(self) -> tuple[list[claims.Claim], datetime]:
         with begin() as connection:
             claims.expire_leases(connection)
+            self._result.counts["replaced"] += cancel_replaced(connection, self._cycle_id)
             self._result.counts["too_late"] += claims.cancel_late(connection, self._cycle_id)
             closes = window_closes(connection)
             if closes is None:
