@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    import numpy as np
+
 COLUMNS = (
     "invoice_number",
     "customer_reference",
@@ -95,6 +97,27 @@ class Records:
     def __len__(self) -> int:
         """Return how many records there are."""
         return len(self.fields[0])
+
+    def joined(self, other: Records, order: np.ndarray) -> Records:
+        """Return these and other records as one.
+
+        :param order: where each record of the result stands among these, followed by the others.
+        """
+
+        def join(one: pa.Array | None, two: pa.Array | None) -> pa.Array | None:
+            if one is None and two is None:
+                return None
+            halves = [
+                pa.nulls(size, pa.string()) if half is None else half
+                for half, size in ((one, len(self)), (two, len(other)))
+            ]
+            return pa.concat_arrays(halves).take(pa.array(order))
+
+        return Records(
+            tuple(join(one, two) for one, two in zip(self.fields, other.fields, strict=True)),
+            join(self.unknown, other.unknown),
+            join(self.flaw, other.flaw),
+        )
 
     def field(self, column: str) -> pa.StringArray:
         """Return the texts of one column."""

@@ -108,18 +108,19 @@ class _Cutter:
         """
         end, doubtful = _undoubted(piece)
         batches: list[Records] = []
-        if not doubtful and end:
-            records = self._at_once(piece[:end])
-            if records is None:
-                doubtful = True
-            elif len(records):
+        if end:
+            records = None if doubtful else self._at_once(piece[:end])
+            if records is None and _QUOTE not in piece:
+                records = self._sorted_out(piece[:end])
+            doubtful = records is None
+            if records:
                 batches.append(records)
         if not doubtful:
             piece = piece[end:]
             if not last and len(piece) <= LONGEST_RECORD:
                 return piece, batches
         used, one_by_one = self._one_by_one(piece, last=last)
-        if len(one_by_one):
+        if one_by_one:
             batches.append(one_by_one)
         return piece[used:], batches
 
@@ -143,6 +144,26 @@ class _Cutter:
             values = zip(*(columns[at].to_pylist() for at in self.unknown), strict=True)
             unknown = as_json(dict(zip(names, row, strict=True)) for row in values)
         return Records(tuple(columns[at] for at in self.known), unknown)
+
+    def _sorted_out(self, piece: bytes) -> Records | None:
+        """Cut whole lines without quotes: at once those that are good at sight, one by one the others."""
+        octets = np.frombuffer(piece, np.uint8)
+        ends = np.flatnonzero(octets == _LF)
+        lengths = np.diff(ends, prepend=-1)
+        if lengths.max() > LONGEST_RECORD:
+            return None
+        commas = np.flatnonzero(octets == _COMMA)
+        odd = np.diff(np.searchsorted(commas, ends), prepend=0) != self.width - 1
+        alone = (octets == _CR) & (np.append(octets[1:], 0) != _LF)
+        odd[np.searchsorted(ends, np.flatnonzero((octets >= 128) | (octets == 0) | alone))] = True
+        blank = (lengths == 1) | ((lengths == 2) & (octets[ends - 1] == _CR))
+        good = self._at_once(octets[np.repeat(~odd & ~blank, lengths)].tobytes())
+        if good is None:
+            return None
+        _, others = self._one_by_one(octets[np.repeat(odd & ~blank, lengths)].tobytes(), last=True)
+        # Back into the order of the lines.
+        places = np.concatenate([np.flatnonzero(~odd & ~blank), np.flatnonzero(odd & ~blank)])
+        return good.joined(others, np.argsort(places))
 
     def _one_by_one(self, piece: bytes, *, last: bool) -> tuple[int, Records]:
         """Cut records one after the other, broken ones too.

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from fatoura.cycles.keys import ExtractKey
     from fatoura.extracts.landing import LandingPath
 
-_CHUNK = 1_048_576
+_CHUNK = 524_288
 
 
 class Part(Protocol):
