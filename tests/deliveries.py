@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fatoura.extracts import load_extract
-from fatoura.extracts.columns import COLUMNS, read_integer
+from fatoura.extracts.columns import COLUMNS
+from fatoura.extracts.values import read_integer
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:

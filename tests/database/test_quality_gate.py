@@ -471,7 +471,7 @@ def test_with_too_few_earlier_cycles_nothing_is_compared_and_that_is_said() -> N
     assert outcome.tripped == []
     assert outcome.skipped == [
         "rows_unlike_earlier, total_unlike_earlier, median_unlike_earlier: "
-        "2 earlier cycles to compare with, 3 needed"
+        "nothing to compare with (2 earlier cycles, 3 needed)"
     ]
 
 
@@ -526,7 +526,7 @@ def test_later_cycles_and_credits_are_nothing_to_compare_with() -> None:
     outcome = validate_extract(CYCLE)
 
     assert outcome.tripped == []
-    assert outcome.skipped == ["total_unlike_earlier: 3 earlier cycles to compare with, 3 needed"]
+    assert outcome.skipped == ["total_unlike_earlier: nothing to compare with (3 earlier cycles, 3 needed)"]
 
 
 # --- Rerun, and what is left behind ------------------------------------------------------------------
@@ -725,6 +725,7 @@ def test_the_page_needs_no_network_and_tells_no_value() -> None:
             record(777123, district=phone),
             record(777124, amount_due_millimes="12,5"),
             record(777125, invoice_number="facture 777125"),
+            record(777127, period_end="31-12-26"),
             b"777126," + phone.encode(),
         ],
     )
@@ -737,9 +738,11 @@ def test_the_page_needs_no_network_and_tells_no_value() -> None:
     assert not re.findall(r'href="(?!#)', page)
     assert "20000001" not in page
     assert "77712" not in page
-    assert "district like +00000000000" in page
+    assert "invoices.csv, row 41, district like +00000000000" in page
     assert "amount_due_millimes like 00,0" in page
     assert "invoices.csv, row 43" in page
+    assert "invoices.csv, row 44, period_start like 0000-00-00, period_end like 00-00-00" in page
+    assert "invoices.csv, row 45" in page
     assert "Quality of extract 2026-05-T1" in page
     for rule in load_suite().row_rules:
         assert f"{rule.code}: " in page

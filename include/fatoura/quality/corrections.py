@@ -19,9 +19,10 @@ from sqlalchemy import text
 from fatoura.cycles.keys import ExtractKey
 from fatoura.database import connect
 from fatoura.errors import BadInput
-from fatoura.extracts.columns import COLUMNS, Header, read_integer
+from fatoura.extracts.columns import COLUMNS, Header
 from fatoura.extracts.landing import extract_folder, landing_path
 from fatoura.extracts.manifest import FILE_NAME, Manifest, Part
+from fatoura.extracts.values import read_integer
 from fatoura.quality.suite import load_suite
 
 if TYPE_CHECKING:

@@ -93,18 +93,13 @@ def _add_examples(outcome: Any, connection: Connection, extract_id: int) -> None
         ),
         {"id": extract_id, "looked_at": _LOOKED_AT, "examples": _EXAMPLES},
     )
-    places: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+    rows: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for code, part, part_row, fields in found:
-        places[code].append((f"{part}, row {part_row}", fields))
+        rows[code].append((f"{part}, row {part_row}", fields))
     for result in outcome.results:
         rule = result.expectation_config.meta
-        if not result.success and rule["code"] in places:
+        if not result.success and rule["code"] in rows:
             result.result["partial_unexpected_list"] = [
-                place
-                + (
-                    f": {rule['field']} like {shape(fields[rule['field']])}"
-                    if rule["field"] in fields
-                    else ""
-                )
-                for place, fields in places[rule["code"]]
+                ", ".join([place, *(f"{f} like {shape(fields[f])}" for f in rule["fields"] if f in fields)])
+                for place, fields in rows[rule["code"]]
             ]

@@ -270,7 +270,7 @@ def _expectation(
         return kind(
             **arguments,
             description=f"{rule.code}: {says}",
-            meta={"code": rule.code, "field": rule.field, "check": at},
+            meta={"code": rule.code, "fields": rule.fields, "check": at},
         )
     except (GreatExpectationsError, pydantic.ValidationError, TypeError) as error:
         raise SuiteError(f"rule {rule.code}: {expectation} cannot be built: {error}") from None

@@ -358,8 +358,8 @@ def _judge(
             incomparable.append(rule.code)
     if incomparable:
         findings.skipped.append(
-            f"{', '.join(incomparable)}: {figures['earlier_cycles']} earlier cycles to compare with, "
-            f"{suite.history.at_least} needed"
+            f"{', '.join(incomparable)}: nothing to compare with "
+            f"({figures['earlier_cycles']} earlier cycles, {suite.history.at_least} needed)"
         )
     for rule in checks.batch(looked_at, figures, parameters):
         told = sentence(rule.tells, figures, bounds(rule, parameters))

@@ -93,6 +93,12 @@ class RowRule(_Part):
         """What happens when it is broken: the row is set aside."""
         return "row"
 
+    @property
+    def fields(self) -> list[str]:
+        """The columns of the contract that it looks at; of a derived column, the one it is about."""
+        looked_at = [check.column for check in self.checks]
+        return [column for column in COLUMNS if column in looked_at] or [self.field]
+
 
 class BatchRule(_Part):
     """A rule about one figure of the extract as a whole: it stops the run, or asks a person."""
@@ -112,6 +118,11 @@ class BatchRule(_Part):
     def field(self) -> str:
         """What it is about."""
         return self.figure
+
+    @property
+    def fields(self) -> list[str]:
+        """The columns of the contract that it looks at: none by itself."""
+        return []
 
     def concerns(self, supplement: int, rows: int) -> bool:
         """Tell whether it looks at an extract of so many rows."""

@@ -11,7 +11,7 @@ from fatoura.cli import main
 from fatoura.extracts.columns import COLUMNS
 from fatoura.quality import SuiteError, load_suite
 from fatoura.quality.suite import PARAMETERS
-from fatoura.settings import get_settings
+from fatoura.settings import PROJECT_ROOT, get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,3 +171,10 @@ def test_the_parameters_of_the_docs_are_those_of_the_code() -> None:
     head = get_settings().quality_suite.read_text().split("columns:")[0]
 
     assert all(parameter in head for parameter in PARAMETERS)
+
+
+def test_the_docs_have_a_line_for_each_rule() -> None:
+    page = (PROJECT_ROOT / "docs" / "quality.md").read_text()
+
+    for rule in load_suite().rules:
+        assert f"| `{rule.code}` |" in page
