@@ -158,7 +158,7 @@ def test_a_missing_row_is_shown_and_named(database):
         figures = cycle_figures(connection, figures.cycle, datetime.fromisoformat(AS_OF))
     page = page_of(figures, "en")
     assert 'class="verdict bad"' in page
-    assert "The identity does not hold: 1 rows" in page
+    assert "The identity does not hold. Rows missing or counted twice: 1." in page
     assert "has no notice" in page
 
 

@@ -99,6 +99,9 @@ def test_csv_files_hold_what_programs_read(cycle):
     assert sum(int(row["delivered"]) for row in districts) == int(summary["delivered"])
     assert 0.9 < float(districts[0]["rate"]) < 1
     assert all(row["start"].endswith("+01:00") for row in table(folder, "speed"))
+    stages = {row["stage"]: json.loads(row["counts"]) for row in table(folder, "stages")}
+    assert stages["send"] == {"accepted": 1944, "segments": 2078, "busy_seconds": 973.4, "refused": 41}
+    assert {row["detail"] for row in table(folder, "failures") if row["state"] == "cancelled"} == {"replaced"}
     assert not (folder / "ledger.csv").read_bytes().startswith(b"\xef\xbb\xbf")
 
 

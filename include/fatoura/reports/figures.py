@@ -36,6 +36,9 @@ DELIVERY_EDGES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 1800, 3600, 14_400, 43
 AGE_EDGES = (3600, 6 * 3600, 86_400, 3 * 86_400, 7 * 86_400)
 """Bounds between the classes of age of what is unconfirmed, in seconds."""
 
+UNMATCHED = ("new", "parked", "unreadable")
+"""What has become of receipts that belong to no known message."""
+
 _DETAILS = 25  # the provider's words shown for failures; the rest is one line
 
 # A pause this long between two messages is a closed window or a stop: the time axis leaves it out.
@@ -641,7 +644,8 @@ def _receipts(query: _Query) -> tuple[dict[str, int], datetime | None]:
 def _receipts_unmatched(query: _Query) -> dict[str, int]:
     """Count receipts that cannot be told to belong to any cycle."""
     rows = query.rows(
-        "SELECT match, count(*) FROM receipt WHERE match IN ('new', 'parked', 'unreadable') GROUP BY match"
+        "SELECT match, count(*) FROM receipt WHERE match = ANY(:unmatched) GROUP BY match",
+        unmatched=list(UNMATCHED),
     )
     return dict(tuple(row) for row in rows)
 
@@ -667,7 +671,7 @@ def _stages(query: _Query) -> list[StageFacts]:
             summed = Counter[str]()
             for row in rows:
                 summed.update({key: value for key, value in row.counts.items() if key != "lane"})
-            counts = dict(summed)
+            counts = {key: round(value, 1) for key, value in summed.items()}
         started, finished = min(row.started_at for row in rows), max(row.finished_at for row in rows)
         facts.append(
             StageFacts(name, supplement, rows[0].runs, started, (finished - started).total_seconds(), counts)

@@ -21,6 +21,7 @@ from fatoura.reports.figures import (
     AGE_EDGES,
     DELIVERY_EDGES,
     FEW,
+    UNMATCHED,
     Bin,
     DeliveryTime,
     Figures,
@@ -49,7 +50,6 @@ _STATES = (
     State.CANCELLED,
 )
 _RECEIPTS = ("moved", "noted", "repeated", "contradicted")
-_UNMATCHED = ("new", "parked", "unreadable")
 _TOLD_SHARE = 0.03  # columns of a smaller share have no text above
 _MOST_TICKS = 7  # so many fit below a chart on a phone
 
@@ -96,7 +96,7 @@ def render_page(figures: Figures, words: Words, *, workbook: str, tables: Sequen
                 for ages in figures.open
             ],
             receipts=[(match, figures.receipts.get(match, 0)) for match in _RECEIPTS],
-            unmatched=[(match, figures.receipts_unmatched.get(match, 0)) for match in _UNMATCHED],
+            unmatched=[(match, figures.receipts_unmatched.get(match, 0)) for match in UNMATCHED],
             State=State,
         )
     )
@@ -163,6 +163,7 @@ def _ledger(figures: Figures, words: Words) -> dict[str, Any]:
     return {
         "verdict": verdict,
         "missing": ledger.missing if verdict[0] == "bad" else (),
+        "sign": "=" if counted == ledger.extracted else "≠",
         "sum": " + ".join(words.count(getattr(ledger, bucket)) for bucket in BUCKETS),
         "buckets": _legend(buckets, words, always=True),
         "states": _legend(states, words),
@@ -247,7 +248,9 @@ def _delivery_time(time: DeliveryTime, words: Words) -> dict[str, Any]:
     columns = [
         Column(
             time.classes[number],
-            f"{words.between(DELIVERY_EDGES, number)} : {words.count(time.classes[number])}",
+            words("page", "colon").join(
+                (words.between(DELIVERY_EDGES, number), words.count(time.classes[number]))
+            ),
             _above(time.classes[number] / time.delivered, words),
         )
         for number in shown
@@ -276,7 +279,7 @@ def _delivery_time(time: DeliveryTime, words: Words) -> dict[str, Any]:
 
 
 def _above(share: float, words: Words) -> str:
-    return words.count(share * 100) + " %" if share >= _TOLD_SHARE else ""
+    return words.count(share * 100) + "\u00a0%" if share >= _TOLD_SHARE else ""
 
 
 def _place(seconds: float) -> float:
@@ -319,7 +322,8 @@ def _speed(speed: Speed, contract_rate: float, words: Words) -> dict[str, Any]:
 
 
 def _bin_column(one: Bin, words: Words, by_second: bool) -> Column:
-    return Column(one.rate, f"{words.hour(one.start, seconds=by_second)} : {words.decimal(one.rate)}")
+    at = words.hour(one.start, seconds=by_second)
+    return Column(one.rate, words("page", "colon").join((at, words.decimal(one.rate))))
 
 
 def _round_up(value: float) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from fatoura import clock
 from fatoura.ledger.balance import BUCKETS
 from fatoura.notices.states import State
-from fatoura.reports.figures import AGE_EDGES, DELIVERY_EDGES, Figures, Group
+from fatoura.reports.figures import AGE_EDGES, DELIVERY_EDGES, UNMATCHED, Figures, Group
 
 if TYPE_CHECKING:
     from fatoura.reports.words import Words
@@ -36,6 +37,14 @@ class Field:
     form: Form = "count"
     codes: str = ""
     width: int = 0
+
+
+@dataclass(frozen=True)
+class Said:
+    """A value with a plain form, for programs, and one in words."""
+
+    plain: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,10 @@ def report_tables(f: Figures, words: Words) -> list[Table]:
         Table(
             "failures",
             (Field("state", "text", "state", 26), Field("detail", "text", "", 60), Field("notices")),
-            [(one.state.value, words.detail(one), one.notices) for one in f.failures],
+            [
+                (one.state.value, Said(one.detail or "", words.detail(one)), one.notices)
+                for one in f.failures
+            ],
         ),
         Table(
             "open",
@@ -191,7 +203,8 @@ def report_tables(f: Figures, words: Words) -> list[Table]:
                 Field("counts", "text", "", 60),
             ),
             [
-                (one.supplement, one.name, one.started_at, one.seconds, one.runs, words.counted(one))
+                (one.supplement, one.name, one.started_at, one.seconds, one.runs,
+                 Said(json.dumps(one.counts, ensure_ascii=False), words.counted(one)))
                 for one in f.stages
             ],
         ),
@@ -225,7 +238,7 @@ def _summary(f: Figures) -> list[tuple[str, Any]]:
         ("p99_seconds", time and time.p99),
         ("cutoff_warnings", f.warnings),
         ("first_warning", f.first_warning),
-        *((f"unmatched_{match}", count) for match, count in sorted(f.receipts_unmatched.items())),
+        *((f"unmatched_{match}", f.receipts_unmatched.get(match, 0)) for match in UNMATCHED),
     ]
 
 
@@ -256,6 +269,8 @@ def _plain(value: Any) -> str:
         return f"{value:.6g}" if abs(value) < 1 else f"{value:.3f}".rstrip("0").rstrip(".")
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, Said):
+        value = value.plain
     # A spreadsheet would run a provider's word that begins so as a formula.
     return f"'{value}" if str(value)[:1] in set("=+-@\t\r") else str(value)
 
@@ -310,7 +325,9 @@ def _write_cell(
 ) -> None:
     if value is None:
         return
-    if isinstance(value, bool):
+    if isinstance(value, Said):
+        sheet.write_string(row, at, value.words, formats[field.form])
+    elif isinstance(value, bool):
         sheet.write_string(row, at, words.of_code("count", str(value).lower()), formats["right"])
     elif isinstance(value, datetime):
         local = value.astimezone(clock.zone()).replace(tzinfo=None, microsecond=0)

@@ -6,6 +6,7 @@ reads the same in both pages; amounts and days come from their own modules.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -33,6 +34,9 @@ NO_VALUE = "–"
 
 _NUMERALS = "fr"
 
+# A line never begins with one of these marks, and never ends after an opening one.
+_FRENCH_SPACES = re.compile("(?<=«) | (?=[:;!?%»])")
+
 # Some stages count by the ledger's own words; what all count has words of its own.
 _COUNTED = {"match": ("bucket", "reason"), "settle": ("state",), "report": ("state",)}
 _NOT_COUNTED = ("decision", "by", "reasons")  # a release has a section of its own
@@ -43,6 +47,9 @@ def _labels() -> dict[str, dict[str, dict[str, str]]]:
     labels: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(
         Path(__file__).with_name("labels.yaml").read_text(encoding="utf-8")
     )
+    for names in labels.values():
+        for said in names.values():
+            said["fr"] = _FRENCH_SPACES.sub("\u00a0", said["fr"])
     return labels
 
 
@@ -145,11 +152,11 @@ class Words:
             return NO_VALUE
         share = part / whole * 100
         if 0 < share < 0.1:
-            return "< 0,1 %"
+            return "<\u00a00,1\u00a0%"
         if 99.9 < share < 100:
-            return "> 99,9 %"
+            return ">\u00a099,9\u00a0%"
         text: str = format_decimal(share, format="0.0" if 0 < share < 100 else "0", locale=_NUMERALS)
-        return f"{text} %"
+        return f"{text}\u00a0%"
 
     def money(self, millimes: int) -> str:
         """Write an amount of dinars, without the currency."""

@@ -123,8 +123,8 @@ def test_english_days_are_d():
 def test_a_share_says_none_or_all_only_when_it_is_so(part, whole):
     part = min(part, whole)
     told = FR.share(part, whole)
-    assert (told == "0 %") == (part == 0)
-    assert (told == "100 %") == (part == whole)
+    assert (told == "0\u00a0%") == (part == 0)
+    assert (told == "100\u00a0%") == (part == whole)
 
 
 def test_a_share_of_nothing_is_no_figure():
@@ -138,3 +138,9 @@ def test_counts_days_and_instants_are_written_as_tunisians_write_them():
     assert FR.day(date(2026, 5, 20)) == "20/05/2026"
     assert FR.instant(datetime(2026, 5, 20, 23, 30, tzinfo=UTC)) == "21/05/2026 00:30"
     assert FR.money(1_234_567) == "1\u202f234,567"
+
+
+def test_french_marks_do_not_stand_at_the_beginning_of_a_line():
+    assert FR("page", "colon") == "\u00a0: "
+    assert "«\u00a0elle seule\u00a0»" in FR("rejections", "note")
+    assert EN("page", "colon") == ": "
