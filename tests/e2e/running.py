@@ -1,0 +1,176 @@
+"""A real stack in which tests land extracts, follow runs, clear tasks, and look at what the gateway saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from fatoura.settings import Settings
+from fatoura.stack.local import LocalStack
+from fatoura.stack.ports import find_free
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DAG = "billing_cycle"
+TASKS = ("extract", "validate", "match", "render", "release", "send", "settle", "schedule_cutoff", "report")
+MORNING = "2026-05-20T10:00:00+01:00"
+
+
+def eventually(check: Callable[[], Any], seconds: float = 120) -> Any:
+    """Return the first true answer; fail when there is none in time."""
+    end = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.5)
+    return found
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """The stack whose files lie below a folder, seen from outside: by commands, the API, and files."""
+
+    folder: Path
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The settings of the stack. Its clock stands at ten in the morning of the extracts' issue date."""
+        ui, gateway, receiver = find_free(3)
+        moved = datetime.fromisoformat(MORNING).timestamp() - time.time()
+        return {
+            "FATOURA_VAR": str(self.folder / "var"),
+            "FATOURA_AIRFLOW_PORT": str(ui),
+            "FATOURA_GATEWAY_PORT": str(gateway),
+            "FATOURA_RECEIVER_PORT": str(receiver),
+            "FATOURA_NOW": f"{moved:+.0f}",
+            "FATOURA_LANDING_POLL": "3",
+            "FATOURA_SETTLE_POLL": "1",
+            "FATOURA_SETTLE_HORIZON": "60",
+            "FATOURA_DOUBT_HORIZON": "10",
+            "FATOURA_SEGMENTS_PER_SECOND": "200",
+        }
+
+    @cached_property
+    def stack(self) -> LocalStack:
+        """The stack itself, with the API of its Airflow."""
+        settings = {name.removeprefix("FATOURA_").lower(): value for name, value in self.variables.items()}
+        return LocalStack(Settings(**settings))  # type: ignore[arg-type]
+
+    def command(self, *arguments: str, fails: bool = False) -> str:
+        """Run a `fatoura` command; return its standard output, or its standard error where it must fail."""
+        done = subprocess.run(
+            (sys.executable, "-m", "fatoura", *arguments),
+            env={**os.environ, **self.variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert bool(done.returncode) is fails, done.stdout + done.stderr
+        return done.stderr if fails else done.stdout
+
+    def sample(self, cycle: str, *options: str) -> dict[str, Any]:
+        """Write a sample, import its subscribers; return what must become of it."""
+        folder = self.folder / "samples" / cycle
+        self.command("sample", str(folder), "--cycle", cycle, "--issue-date", "2026-05-20", *options)
+        self.command("subscribers", "import", str(folder / "subscribers.csv"))
+        expected: dict[str, Any] = json.loads((folder / "expected.json").read_text())
+        return expected
+
+    def land(self, cycle: str, folder: Path | None = None) -> None:
+        """Put a sample into the landing folder, its manifest last."""
+        source = folder or self.folder / "samples" / cycle
+        target = self.folder / "var" / "landing" / "billing" / cycle
+        target.mkdir(parents=True, exist_ok=True)
+        for file in sorted(source.glob("invoices*")):
+            (target / file.name).write_bytes(file.read_bytes())
+        (target / "manifest.json").write_bytes((source / "manifest.json").read_bytes())
+
+    def runs_of(self, cycle: str) -> list[dict[str, Any]]:
+        """Return the runs of a cycle that its landing started, the newest first."""
+        return [run for run in self.stack.api.runs(DAG) if run.get("partition_key") == cycle]
+
+    def run_of(self, cycle: str) -> str:
+        """Wait for the run that a landing starts; return its id."""
+        (run,) = eventually(lambda: self.runs_of(cycle))
+        return str(run["dag_run_id"])
+
+    def finished(self, run_id: str, seconds: float = 240) -> str:
+        """Wait for a run's end; return its state."""
+
+        def state() -> str | None:
+            found = self.stack.api.run(DAG, run_id)["state"]
+            return found if found in ("success", "failed") else None
+
+        return str(eventually(state, seconds))
+
+    def task(self, run_id: str, task_id: str) -> dict[str, Any]:
+        """Return a task instance; of a mapped task, the first."""
+        return min(
+            (task for task in self.stack.api.tasks(DAG, run_id) if task["task_id"] == task_id),
+            key=lambda task: task["map_index"],
+        )
+
+    def states(self, run_id: str) -> dict[str, str]:
+        """Return the states of a run's tasks."""
+        return {task["task_id"]: task["state"] for task in self.stack.api.tasks(DAG, run_id)}
+
+    def clear(self, run_id: str, task_id: str) -> None:
+        """Clear one task as an operator does, and wait until the run is over again."""
+        body = {
+            "dry_run": False,
+            "only_failed": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "include_downstream": False,
+        }
+        tries = self.task(run_id, task_id)["try_number"]
+        self.stack.api._request("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
+        eventually(lambda: self.task(run_id, task_id)["try_number"] > tries)
+        assert self.finished(run_id) == "success", self.log(run_id, task_id)
+
+    def respond(self, run_id: str, choice: str) -> None:
+        """Answer the form of `release`, as a person does in the UI."""
+        self.stack.api._request(
+            "PATCH",
+            f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/release/-1/hitlDetails",
+            json={"chosen_options": [choice], "params_input": {}},
+        )
+
+    def question(self, run_id: str) -> dict[str, Any]:
+        """Return the form of `release`."""
+        return self.stack.api._request(
+            "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/release/-1/hitlDetails"
+        )
+
+    def log(self, run_id: str, task_id: str) -> str:
+        """Return a task's log."""
+        return "\n".join(self.stack.api.log_lines(self.task(run_id, task_id)))
+
+    def ledger(self, cycle: str) -> dict[str, Any]:
+        """Return a cycle's ledger."""
+        document: dict[str, Any] = json.loads(self.command("ledger", cycle, "--json"))
+        return document
+
+    def accepted(self) -> Counter[str]:
+        """Count what the gateway accepted, by our notices' ids."""
+        log = self.folder / "var" / "sandbox" / "requests.jsonl"
+        lines = log.read_text().splitlines() if log.exists() else []
+        requests = [json.loads(line) for line in lines]
+        return Counter(request["id"] for request in requests if request["accepted"])
+
+    def query(self, statement: str, database: str = "fatoura", *values: Any) -> list[Any]:
+        """Ask the application's or Airflow's database."""
+        socket = str(self.stack.environment.postgres.socket)
+        with psycopg.connect(host=socket, user="postgres", dbname=database) as connection:
+            return connection.execute(statement, values).fetchall()
