@@ -327,7 +327,7 @@ def test_an_extract_of_which_half_is_bad_is_refused_and_its_rejected_rows_are_ke
     assert extract_row(extract_id).validated_at is None
     assert extract_row(extract_id).rejected_rows == 20
     assert stages() == []
-    assert data_docs_page(CYCLE).exists()
+    assert "The extract is refused: 20 of 40 rows (50.0%) break a rule" in data_docs_page(CYCLE).read_text()
 
 
 def test_a_refused_extract_that_is_delivered_again_and_better_passes() -> None:
@@ -744,6 +744,7 @@ def test_the_page_needs_no_network_and_tells_no_value() -> None:
     assert "invoices.csv, row 44, period_start like 0000-00-00, period_end like 00-00-00" in page
     assert "invoices.csv, row 45" in page
     assert "Quality of extract 2026-05-T1" in page
+    assert "40 of 45 rows keep all rules, 5 are set aside. A person is asked: 5 of 45 rows (11.1%)" in page
     for rule in load_suite().row_rules:
         assert f"{rule.code}: " in page
     assert "bad_rows: The share of rows that break a rule" in page

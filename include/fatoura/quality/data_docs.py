@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _EXAMPLES = 5
 _LOOKED_AT = 20_000  # rejected rows among which examples are sought
 _LONGEST_SHAPE = 40
+_SHOWN = frozenset(" .,;:/+-_'()#*")  # other marks could mean something to the page
 
 # What a page of Great Expectations fetches, or runs, or is of no use without the rest of its site.
 _FETCHED = re.compile(
@@ -30,22 +32,23 @@ _FETCHED = re.compile(
 _OUTSIDE_LINK = re.compile(r"<a\b[^>]*href=\"(?!#)[^\"]*\"[^>]*>(.*?)</a>", re.DOTALL)
 
 
-def write_page(path: Path, outcome: Any, connection: Connection, extract_id: int) -> None:
+def write_page(path: Path, outcome: Any, verdict: str, connection: Connection, extract_id: int) -> None:
     """Write the page of an extract. A rerun writes its own over it.
 
     :param path: where to.
     :param outcome: Great Expectations' result of the whole suite.
+    :param verdict: what became of the extract, in a few sentences.
     :param connection: where to read examples of the rejected rows from.
     """
     _add_examples(outcome, connection, extract_id)
-    html = render_page(outcome)
+    html = render_page(outcome, verdict)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
     draft.write_text(html, encoding="utf-8")
     draft.replace(path)
 
 
-def render_page(outcome: Any) -> str:
+def render_page(outcome: Any, verdict: str) -> str:
     """Return the page as one self-contained document."""
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
@@ -60,6 +63,7 @@ def render_page(outcome: Any) -> str:
     html = _OUTSIDE_LINK.sub(r"\1", html)
     html = re.sub(r"<title>.*?</title>| onclick=\"[^\"]*\"", "", html, flags=re.DOTALL)
     html = html.replace("Expectation Validation Result", f"Quality of {outcome.suite_name}")
+    html = html.replace("Evaluates whether a batch of data matches expectations.", escape(verdict))
     title = f"<title>Quality of {outcome.suite_name}</title>"
     sheet = Path(__file__).with_name("data_docs.css").read_text(encoding="utf-8")
     html = html.replace("</head>", f"{title}\n<style>\n{sheet}</style>\n</head>", 1)
@@ -70,11 +74,16 @@ def shape(value: str) -> str:
     """Return what a text looks like without telling it: ``2026-02-30`` is ``0000-00-00``."""
     if not value:
         return "(empty)"
-    drawn = "".join(
-        "0" if one.isnumeric() else "A" if one.isupper() else "a" if one.isalpha() else one
-        for one in value[: _LONGEST_SHAPE + 1]
-    )
+    drawn = "".join(map(_drawn, value[: _LONGEST_SHAPE + 1]))
     return drawn if len(drawn) <= _LONGEST_SHAPE else drawn[:_LONGEST_SHAPE] + "…"
+
+
+def _drawn(one: str) -> str:
+    if one.isnumeric():
+        return "0"
+    if one.isalpha():
+        return "A" if one.isupper() else "a"
+    return one if one in _SHOWN else "?"
 
 
 def _add_examples(outcome: Any, connection: Connection, extract_id: int) -> None:

@@ -283,7 +283,8 @@ def _validate(extract: _Extract, suite: Suite) -> tuple[ValidationOutcome, dict[
                 text("UPDATE extract SET validated_at = :at, rejected_rows = :rejected WHERE id = :id"),
                 {"at": None if findings.stops else clock.now(), "rejected": rejected, "id": extract.id},
             )
-            write_page(page, checks.outcome(), connection, extract.id)
+            verdict = _verdict(figures, findings)
+            write_page(page, checks.outcome(), verdict, connection, extract.id)
     if findings.stops:
         raise BatchRefused(str(extract.key), findings.stops)
     for one in findings.tripped:
@@ -368,6 +369,21 @@ def _judge(
         else:
             findings.tripped.append(Tripped(rule.code, told))
     return findings
+
+
+def _verdict(figures: dict[str, Any], findings: _Findings) -> str:
+    """Say what becomes of the extract: the page's first lines."""
+    said = [
+        f"{figures['kept_rows']:,} of {figures['rows']:,} rows keep all rules, "
+        f"{figures['rejected_rows']:,} are set aside."
+    ]
+    if findings.stops:
+        said.append(f"The extract is refused: {'; '.join(findings.stops)}.")
+    elif findings.tripped:
+        said.append(f"A person is asked: {'; '.join(one.sentence for one in findings.tripped)}.")
+    else:
+        said.append("The extract passes.")
+    return " ".join(said + [f"Not looked at: {one}." for one in findings.skipped])
 
 
 def _last_counts(key: ExtractKey) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fatoura.quality.data_docs import shape
         ("Ariana", "Aaaaaa"),
         ("أريانة", "aaaaaa"),
         ("+216 20 000 001", "+000 00 000 000"),  # invented
+        ("<script>$x&", "?aaaaaa??a?"),
         ("", "(empty)"),
     ],
 )
