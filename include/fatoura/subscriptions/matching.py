@@ -142,6 +142,8 @@ def match_extract(key: ExtractKey, *, run_id: str | None = None) -> MatchOutcome
 
 def _match(connection: Connection, key: ExtractKey, cycle_id: int) -> MatchOutcome:
     extract_id, matched_before = _ready_extract(connection, key, cycle_id)
+    # A fresh extract is not in the planner's statistics: it takes a million rows for one, and loops.
+    connection.execute(text("SET LOCAL enable_nestloop = off"))
     matched = redecided = 0
     if matched_before:
         redecided = connection.execute(
