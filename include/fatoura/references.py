@@ -40,3 +40,9 @@ def mask_reference(printed: str) -> str:
         "*" if character.isdigit() and at not in visible else character
         for at, character in enumerate(printed)
     )
+
+
+def hide_reference(message: str, reference: str, language: Language) -> str:
+    """Mask a customer's reference where a message prints it."""
+    printed = format_reference(reference, language)
+    return message.replace(printed, mask_reference(printed))

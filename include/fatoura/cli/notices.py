@@ -10,7 +10,10 @@ import click
 from fatoura.languages import LANGUAGES, Language
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fatoura.notices.kinds import Kind
+    from fatoura.notices.lifecycle import NoticeLife
 
 
 @click.group()
@@ -58,3 +61,81 @@ def _measured(kind: Kind, language: Language, values: str) -> dict[str, Any]:
 
     text = kind.render_worst(language) if values == "worst" else kind.render_typical(language)
     return {"language": language, "values": values, "text": text, **measure(text)._asdict()}
+
+
+@notices.command()
+@click.argument("asked", metavar="ID|INVOICE")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--unmasked", is_flag=True, help="Show phone, reference, text and raw receipts in full.")
+def show(asked: str, as_json: bool, unmasked: bool) -> None:
+    """Show the life of a notice: what was planned, handed over, answered and reported, and when.
+
+    ID is a notice's. INVOICE is an invoice number: all notices about it are shown, corrections too.
+    """
+    from dataclasses import asdict
+
+    from fatoura.notices.lifecycle import notice_lives
+
+    lives = notice_lives(asked, unmasked=unmasked)
+    if as_json:
+        document = {"notices": [asdict(life) for life in lives]}
+        click.echo(json.dumps(document, ensure_ascii=False, default=_in_words))
+        return
+    click.echo("\n\n".join("\n".join(_told(life)) for life in lives))
+
+
+def _in_words(value: Any) -> str:
+    from datetime import datetime
+
+    from fatoura import clock
+
+    if isinstance(value, datetime):
+        return value.astimezone(clock.zone()).isoformat(timespec="milliseconds")
+    return str(value)
+
+
+def _told(life: NoticeLife) -> list[str]:
+    """Return what is known of a notice, line by line. Times are local."""
+    extract = f"{life.cycle}/supplement-{life.supplement}" if life.supplement else life.cycle or "no cycle"
+    lines = [
+        f"{life.kind} {life.sequence} of {life.subject} ({extract}): {life.state}"
+        + (f", {life.reason}" if life.reason else ""),
+        f"  id        {life.id}",
+        f"  to        {life.phone or 'a number that was erased'}, in {life.language}, "
+        f"reference {life.customer_reference or 'unknown'}, district {life.district or 'unknown'}",
+        f"  planned   {_time(life.planned_at)}" + (f" by {life.planned_by}" if life.planned_by else ""),
+        f"  window    {_time(life.send_from)} to {_time(life.send_until)}, "
+        f"valid for {life.validity_minutes} minutes at most",
+        f"  message   {life.segments} segment(s) of {life.encoding}, priority {life.priority}",
+        *(f"            {line}" for line in (life.text or "erased").splitlines()),
+    ]
+    if life.retry_at:
+        lines.append(f"  retry     not before {_time(life.retry_at)}")
+    lines.append("  states")
+    lines += [f"    {_time(s.at)}  {s.state}{f'  ({s.why})' if s.why else ''}" for s in life.history]
+    if life.attempts:
+        lines.append("  attempts")
+    for attempt in life.attempts:
+        lines.append(
+            f"    {attempt.number}  claimed {_time(attempt.claimed_at)} by {attempt.worker} "
+            f"for {attempt.gateway}"
+        )
+        lines.append(
+            f"       answered {_time(attempt.answered_at)}: {attempt.outcome or 'under way'}"
+            + (f", {attempt.answer}" if attempt.answer else "")
+        )
+    if life.receipts:
+        lines.append("  receipts")
+    for receipt in life.receipts:
+        lines.append(
+            f"    {_time(receipt.received_at)}  {receipt.status or 'unread'}, {receipt.match}"
+            + (f"  ({receipt.detail})" if receipt.detail else "")
+        )
+        lines.append(f"       {json.dumps(receipt.raw, ensure_ascii=False)}")
+    return lines
+
+
+def _time(instant: datetime | None) -> str:
+    from fatoura import clock
+
+    return f"{instant.astimezone(clock.zone()):%Y-%m-%d %H:%M:%S}" if instant else "not known".ljust(19)

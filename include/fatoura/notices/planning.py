@@ -42,7 +42,7 @@ from fatoura.languages import LANGUAGES
 from fatoura.notices.kinds import Kind, load_kind
 from fatoura.notices.rendering import lay_out_values, rendered
 from fatoura.phones import mask
-from fatoura.references import format_reference, mask_reference
+from fatoura.references import hide_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -376,7 +376,7 @@ def sample_notices(cycle: str, n: int = 3) -> list[SampleNotice]:
             kind=row.kind,
             language=row.language,
             phone=mask(row.phone),
-            text=_hide_reference(row.text, format_reference(row.customer_reference, row.language)),
+            text=hide_reference(row.text, row.customer_reference, row.language),
             segments=row.segments,
         )
         for row in in_turn[:n]
@@ -402,7 +402,3 @@ def _planned_notices(connection: Connection, cycle: str, language: str, n: int) 
             {"cycle": cycle, "language": language, "kinds": list(BILL_KINDS), "n": n},
         )
     ).all()
-
-
-def _hide_reference(message: str, printed: str) -> str:
-    return message.replace(printed, mask_reference(printed))

@@ -1,0 +1,318 @@
+"""`fatoura notices show`: all that is known of a notice, and nothing that tells who the customer is."""
+
+import json
+import re
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+from tests.notices import run_sql
+from tests.staging import row, stage_extract, subscribe
+
+from fatoura import clock
+from fatoura.cli import main
+from fatoura.cycles.keys import ExtractKey
+from fatoura.database import begin, connect
+from fatoura.gateways.interface import Message, Outcome
+from fatoura.notices.lifecycle import NoticeUnknown, notice_lives
+from fatoura.notices.planning import plan_bills
+from fatoura.receipts.intake import RawReceipt, store
+from fatoura.receipts.matching import match_receipts
+from fatoura.sending import claims
+from fatoura.subscriptions import match_extract
+
+KEY, SUPPLEMENT = ExtractKey("2026-05-T1"), ExtractKey("2026-05-T1", 1)
+REFERENCE, PHONE = "425804960", "+21620000001"  # both are invented
+SECRETS = (PHONE, "20000001", "20 000 001", REFERENCE, "42580 496 0", "Montant Chez Vous")
+
+STEP_NAMES = {"at", "state", "why"}
+ATTEMPT_NAMES = {
+    *("number", "gateway", "worker", "claimed_at", "answered_at", "outcome", "answer", "provider_id"),
+}
+RECEIPT_NAMES = {
+    *("received_at", "gateway", "attempt", "status", "detail", "provider_id", "happened_at", "match"),
+    *("matched_at", "raw"),
+}
+NAMES = {
+    *("id", "kind", "subject", "sequence", "cycle", "supplement", "state", "state_since", "reason", "phone"),
+    *("language", "customer_reference", "district", "text", "encoding", "segments", "priority", "planned_at"),
+    *("planned_by", "send_from", "send_until", "validity_minutes", "retry_at", "lease_until", "gateway"),
+    *("provider_id", "final_at", "history", "attempts", "receipts"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _day(database, configure):
+    configure(now="2026-05-20T10:00:00+01:00")
+
+
+def plan(key=KEY, **changed) -> None:
+    stage_extract(key, [row("F-1", REFERENCE, district="TUN1", **changed)])
+    match_extract(key)
+    plan_bills(key, run_id="manual__1")
+
+
+def claim() -> Message:
+    with begin() as connection:
+        cycle = connection.scalar(text("SELECT id FROM billing_cycle"))
+        [claimed] = claims.claim(
+            connection,
+            cycle,
+            gateway="kannel",
+            worker="manual__1 lane 2",
+            most=10,
+            lease=timedelta(minutes=5),
+            doubt_horizon=timedelta(hours=6),
+            sender_id="STEG",
+        )
+    return claimed.message
+
+
+def answer(message: Message, kind: str, words: str, provider_id: str | None = None) -> None:
+    with begin() as connection:
+        claims.write_outcomes(
+            connection, [(message, Outcome(kind, provider_id, words))], retry_after=timedelta(0)
+        )
+
+
+def receive(message: Message, status: str | None, detail: str, **query: str) -> None:
+    raw = {"query": {"notice": str(message.id), "attempt": "1", **query}, "body": "Montant Chez Vous"}
+    store(
+        [
+            RawReceipt(
+                "kannel",
+                clock.now(),
+                raw,
+                notice_id=message.id,
+                attempt=1,
+                provider_id="0012345",
+                status=status,
+                detail=detail,
+                happened_at=clock.now(),
+            )
+        ]
+    )
+    match_receipts()
+
+
+def show(*arguments: str) -> str:
+    done = CliRunner().invoke(main, ["notices", "show", *arguments])
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def shown(*arguments: str) -> list[dict]:
+    document = json.loads(show(*arguments, "--json"))
+    assert list(document) == ["notices"]
+    return document["notices"]
+
+
+def states(notice: dict) -> list[str]:
+    return [step["state"] for step in notice["history"]]
+
+
+@pytest.fixture
+def sent() -> Message:
+    """A notice that was refused once, then accepted, then delivered; the receipts repeat what they can."""
+    subscribe(REFERENCE, language="fr")
+    plan()
+    answer(claim(), "refused", "Temporal failure, try again later.")
+    message = claim()
+    answer(message, "accepted", "0: Accepted for delivery", "0012345")
+    receive(message, "accepted", "ACK", type="8", time="1779267600", answer="ACK/")
+    receive(
+        message,
+        "delivered",
+        "DELIVRD err:000",
+        type="1",
+        to="21620000001",
+        answer="id:0012345 stat:DELIVRD err:000 text:Montant Chez Vous",
+    )
+    return message
+
+
+def test_the_document_has_stable_names_and_tells_the_whole_life(sent):
+    [notice] = shown(str(sent.id))
+    assert set(notice) == NAMES
+    assert {name for step in notice["history"] for name in step} == STEP_NAMES
+    assert {name for attempt in notice["attempts"] for name in attempt} == ATTEMPT_NAMES
+    assert {name for receipt in notice["receipts"] for name in receipt} == RECEIPT_NAMES
+    assert notice["id"] == str(sent.id)
+    told = ("kind", "subject", "sequence", "cycle", "supplement", "planned_by", "state", "segments")
+    assert [notice[name] for name in told] == ["bill", "F-1", 1, "2026-05-T1", 0, "manual__1", "delivered", 1]
+    assert states(notice) == ["planned", "sending", "planned", "sending", "accepted", "delivered"]
+    assert [a["outcome"] for a in notice["attempts"]] == ["refused", "accepted"]
+    assert notice["attempts"][1]["answer"] == "0: Accepted for delivery"
+    assert [(r["status"], r["match"]) for r in notice["receipts"]] == [
+        ("accepted", "noted"),
+        ("delivered", "moved"),
+    ]
+
+
+def test_times_are_local_with_their_offset_and_in_order(sent):
+    [notice] = shown("F-1")
+    times = [step["at"] for step in notice["history"]]
+    assert times == sorted(times)
+    assert all(re.fullmatch(r"2026-05-20T10:00:\d\d\.\d{3}\+01:00", time) for time in times)
+    assert datetime.fromisoformat(notice["send_until"]).utcoffset() == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_nothing_that_tells_who_the_customer_is_is_shown(sent, form):
+    for asked in (str(sent.id), "F-1"):
+        told = show(asked, *form)
+        assert not [secret for secret in SECRETS if secret in told]
+        assert "+216 ** *** 001" in told
+        assert "***** *96 0" in told
+        assert "12,500 DT" in told  # the message is there, with its reference masked
+
+
+def test_raw_receipts_keep_their_codes_and_lose_what_could_be_a_number_or_a_text(sent):
+    [notice] = shown("F-1")
+    first, second = (receipt["raw"] for receipt in notice["receipts"])
+    assert first["query"] == {
+        "notice": str(sent.id),
+        "attempt": "1",
+        "type": "8",
+        "time": "1779267600",
+        "answer": "ACK/",
+    }
+    assert second["query"]["to"] == "… 11 characters"
+    assert second["query"]["answer"] == "… 54 characters"
+    assert second["body"] == "… 17 characters"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"query": {"20000001": "x"}, "body": ""},
+        {"query": {"to": "0021620000001", "p": "+216 20 000 001"}},
+        {"query": {}, "body": '{"msisdn": 21620000001}'},
+        {"query": {"list": ["20000001", {"deep": "20000001"}], "number": 20000001}},
+    ],
+)
+def test_no_form_of_a_raw_receipt_shows_a_number(sent, garbage):
+    run_sql("UPDATE receipt SET raw = CAST(:raw AS jsonb)", raw=json.dumps(garbage))
+    told = show("F-1", "--json")
+    assert not [secret for secret in SECRETS if secret in told]
+
+
+def test_unmasked_shows_everything_to_whoever_may_see_it(sent):
+    [notice] = shown("F-1", "--unmasked")
+    assert (notice["phone"], notice["customer_reference"]) == (PHONE, REFERENCE)
+    assert "42580 496 0" in notice["text"]
+    assert "text:Montant Chez Vous" in notice["receipts"][1]["raw"]["query"]["answer"]
+    assert PHONE in show("F-1", "--unmasked")
+
+
+def test_an_invoice_shows_all_its_notices_the_correction_last(sent):
+    plan(SUPPLEMENT, amount_due_millimes=9_000)
+    bill, correction = shown("F-1")
+    assert [(n["kind"], n["sequence"], n["supplement"], n["state"]) for n in (bill, correction)] == [
+        ("bill", 1, 0, "delivered"),
+        ("bill_correction", 2, 1, "planned"),
+    ]
+    assert [n["id"] for n in shown(bill["id"])] == [bill["id"]]
+    assert "bill_correction 2 of F-1 (2026-05-T1/supplement-1): planned" in show("F-1")
+
+
+def test_a_notice_that_was_replaced_says_so():
+    subscribe(REFERENCE)
+    plan()
+    plan(SUPPLEMENT, amount_due_millimes=9_000)
+    first, second = shown("F-1")
+    assert (first["state"], first["reason"], states(first)) == (
+        "cancelled",
+        "replaced",
+        ["planned", "cancelled"],
+    )
+    assert first["history"][-1]["why"] == "replaced"
+    assert (second["kind"], second["sequence"], states(second)) == ("bill", 2, ["planned"])
+
+
+def test_an_answer_after_the_final_receipt_changes_no_state():
+    subscribe(REFERENCE)
+    plan()
+    message = claim()
+    receive(message, "delivered", "DELIVRD")
+    answer(message, "accepted", "0: Accepted for delivery")
+    assert states(shown("F-1")[0]) == ["planned", "sending", "delivered"]
+
+
+def test_a_claim_whose_sender_died_is_in_doubt_since_its_lease_ended_and_nobody_saw_when():
+    subscribe(REFERENCE)
+    plan()
+    claim()
+    run_sql("UPDATE notice SET lease_until = clock_timestamp() - interval '1 second'")
+    with begin() as connection:
+        claims.expire_leases(connection)
+    [notice] = shown("F-1")
+    assert states(notice) == ["planned", "sending", "in_doubt"]
+    assert notice["history"][-1]["at"] is None
+    assert "not known            in_doubt" in show("F-1")
+    receive(claim_of(notice["id"]), "delivered", "DELIVRD")
+    assert states(shown("F-1")[0]) == ["planned", "sending", "in_doubt", "delivered"]
+
+
+def claim_of(notice_id: str) -> Message:
+    return Message(notice_id, 1, "", "", "gsm7", 1, 1, "STEG", "")
+
+
+def test_an_attempt_under_way_has_no_answer_yet():
+    subscribe(REFERENCE)
+    plan()
+    claim()
+    assert "under way" in show("F-1")
+    assert shown("F-1")[0]["lease_until"] is not None
+
+
+def test_what_was_erased_is_said_to_be_erased(sent):
+    run_sql("UPDATE notice SET phone = NULL, text = NULL")
+    told = show("F-1")
+    assert "a number that was erased" in told
+    [notice] = shown("F-1")
+    assert (notice["phone"], notice["text"]) == (None, None)
+
+
+def test_a_text_about_no_invoice_of_ours_is_hidden_as_a_whole(sent):
+    run_sql("DELETE FROM invoice")
+    [notice] = shown("F-1")
+    assert re.fullmatch(r"… \d+ characters", notice["text"])
+    assert notice["customer_reference"] is None
+
+
+def test_an_unknown_id_or_number_is_refused_with_exit_code_1_and_not_repeated():
+    lost = str(uuid4())
+    done = CliRunner().invoke(main, ["notices", "show", lost, "--json"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"there is no notice {lost}" in done.stderr
+    done = CliRunner().invoke(main, ["notices", "show", "20000001"])
+    assert done.exit_code == 1
+    assert "neither the id of a notice nor the number of an invoice" in done.stderr
+    assert "20000001" not in done.stderr
+
+
+def test_an_invoice_without_a_notice_says_why():
+    plan()  # nobody subscribed
+    with pytest.raises(NoticeUnknown, match=r"F-1 of cycle 2026-05-T1 has no notice: unsubscribed, not_sub"):
+        notice_lives("F-1")
+    subscribe("000000002")
+    stage_extract(ExtractKey("2026-06-T1"), [row("F-2", "000000002")])
+    match_extract(ExtractKey("2026-06-T1"))
+    with pytest.raises(NoticeUnknown, match="planned still"):
+        notice_lives("F-2")
+
+
+def test_the_dashes_tell_an_id_from_an_invoice_number(sent):
+    with pytest.raises(NoticeUnknown, match="neither"):
+        notice_lives(sent.id.hex.upper())
+
+
+def test_a_look_changes_nothing(sent):
+    with connect() as connection:
+        before = connection.execute(text("SELECT * FROM notice")).all()
+    show("F-1")
+    with connect() as connection:
+        assert connection.execute(text("SELECT * FROM notice")).all() == before
