@@ -52,6 +52,20 @@ class _LateGroup(click.Group):
         except FatouraError as refusal:
             click.echo(f"fatoura: {refusal}", err=True)
             sys.exit(1)
+        except Exception as error:
+            import psycopg
+            from sqlalchemy.exc import OperationalError
+
+            if not isinstance(error, (OperationalError, psycopg.OperationalError)):
+                raise
+            # Only the first line of the driver's own words: SQLAlchemy's hold the statement.
+            why = (str(getattr(error, "orig", error)).splitlines() or ["no reason given"])[0]
+            click.echo(
+                f"fatoura: the database does not answer: {why}. Start it (`make up`), or set "
+                "FATOURA_DATABASE_URL to one that runs",
+                err=True,
+            )
+            sys.exit(1)
 
 
 @click.group(

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @cache
 def _engine(url: str, pid: int) -> Engine:
-    return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20)
+    # A failed statement's values stay out of the error: they are numbers and texts, and errors go to logs.
+    return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, hide_parameters=True)
 
 
 def get_engine() -> Engine:
