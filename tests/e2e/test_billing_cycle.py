@@ -201,7 +201,7 @@ def test_a_broken_extract_stops_with_words_and_its_correction_runs(running):
     assert running.finished(run_id) == "failed"
     log = running.log(run_id, "extract")
     assert "total" in log
-    assert str(bad["total_amount_millimes"]) in log
+    assert f"{bad['total_amount_millimes']:,}" in log
     assert running.task(run_id, "extract")["try_number"] == 1  # what a person must mend is not tried again
 
     (folder / "manifest.json").write_text(good)
