@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -17,6 +18,12 @@ from fatoura.database.embedded import EmbeddedPostgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+# Airflow reads its home and its settings when it is imported: never the developer's own.
+for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[_name]
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="fatoura-tests-airflow-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 # A first example imports and caches; on a busy machine any may be slow. Time limits are pytest's.
 hypothesis.settings.register_profile("fatoura", deadline=None)
