@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from uuid import uuid4
 
 import httpx
@@ -50,6 +51,15 @@ async def test_a_wrong_secret_is_refused_and_nothing_is_kept(client):
     for wrong in ("x", receipt_secret()[:-1], receipt_secret() + "x", "é"):
         assert (await client.get(address(secret=wrong))).status_code == 403
     assert stored() == []
+
+
+async def test_who_guesses_at_the_secret_is_slowed_down_and_then_let_in_again(client, monkeypatch):
+    codes = [(await client.get(address(secret="wrong"))).status_code for _ in range(25)]
+    assert codes == [403] * 20 + [429] * 5
+    assert (await client.get(address())).status_code == 429
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert (await client.get(address())).status_code == 200
 
 
 async def test_an_unknown_provider_is_not_found(client):

@@ -211,6 +211,26 @@ async def test_a_sender_that_is_stopped_finishes_what_it_began_and_gives_back_th
     assert told["accepted"] == len(accepted)
 
 
+async def test_a_database_that_restarts_in_the_middle_loses_and_repeats_nothing(configure, postgres):
+    configure(now="2026-05-20T10:00:00+01:00", segments_per_second=100, lease=3, doubt_horizon=3600)
+    cycle = plan_notices(300)
+    async with Sandbox(SandboxOptions(port=0)) as sandbox:
+        task = asyncio.create_task(sender(cycle, sandbox.port).run())
+        await asyncio.sleep(1)
+        await asyncio.to_thread(postgres.stop, "immediate")
+        await asyncio.sleep(1)
+        await asyncio.to_thread(postgres.start)
+        await asyncio.gather(task, return_exceptions=True)  # the task fails, or it got over it
+        await asyncio.sleep(3)  # what it held comes into doubt when its lease ends
+        await sender(cycle, sandbox.port).run(patience=NO_WAIT)
+        accepted = dict(sandbox.accepted)
+    assert set(accepted.values()) == {1}
+    told = states(cycle)
+    assert set(told) <= {"accepted", "in_doubt"}
+    assert sum(told.values()) == 300
+    assert told["accepted"] <= len(accepted) <= 300
+
+
 async def test_the_limit_can_be_changed_while_a_sender_works(configure):
     configure(now="2026-05-20T10:00:00+01:00", segments_per_second=20)
     cycle = plan_notices(300)

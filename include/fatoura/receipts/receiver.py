@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,36 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 16 * 1024
 _LONGEST_QUERY = 4 * 1024
 _PARKED_EVERY_SECONDS = 60
+_ADDRESSES_REMEMBERED = 10_000
+
+
+class Refusals:
+    """Keeps who guesses at the secret from guessing fast. Providers themselves are not limited.
+
+    :param most: wrong requests of one address in a minute; further ones are refused unread.
+    """
+
+    def __init__(self, most: int = 20) -> None:
+        self._most = most
+        self._minute = 0
+        self._counts: Counter[str] = Counter()
+
+    def count(self, address: str) -> None:
+        """Note a wrong request. Forgets all at the turn of a minute, so it never grows for long."""
+        self._turn()
+        if len(self._counts) < _ADDRESSES_REMEMBERED:
+            self._counts[address] += 1
+
+    def too_many(self, address: str) -> bool:
+        """Tell whether an address has used up its guesses of this minute."""
+        self._turn()
+        return self._counts[address] >= self._most
+
+    def _turn(self) -> None:
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute = minute
+            self._counts.clear()
 
 
 @asynccontextmanager
@@ -70,7 +102,12 @@ async def _match_what_comes(intake: Intake) -> None:
 
 
 async def _receive(request: Request) -> Response:
+    refusals: Refusals = request.app.state.refusals
+    address = request.client.host if request.client else ""
+    if refusals.too_many(address):
+        return PlainTextResponse("Too many wrong requests", status_code=429)
     if not is_receipt_secret(request.path_params["secret"]):
+        refusals.count(address)
         return PlainTextResponse("Forbidden", status_code=403)
     gateway = request.path_params["gateway"]
     read = receipt_reader(gateway)
@@ -133,6 +170,7 @@ def create_app() -> FastAPI:
         lifespan=_work_in_the_background,
     )
     app.state.intake = Intake()
+    app.state.refusals = Refusals()
     app.add_route("/receipts/{gateway}/{secret}", _receive, methods=["GET", "POST"])
     app.add_route("/health", _health, methods=["GET"])
     return app
