@@ -180,6 +180,34 @@ def test_the_demonstration_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
     assert Path(line.removeprefix("Report: ")).stat().st_size > 0
 
 
+BROKEN = """
+from fatoura.cli import main
+from fatoura.stack import demo
+
+demo._DEFECTS = {"wrong_sha256": 1}
+main(["demo", "--invoices", "50"])
+"""
+
+
+def test_a_demonstration_that_fails_says_why_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    var = tmp_path / "var"
+    shown = subprocess.run(
+        (sys.executable, "-c", BROKEN),
+        env={**os.environ, "FATOURA_VAR": str(var)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 1
+    reason, _, rest = shown.stderr.partition("\n")
+    assert reason.startswith("fatoura: task extract of billing_cycle failed: ExtractRefused: ")
+    assert "sha256" in reason
+    assert "the end of its log:" in rest
+    assert "Traceback" not in shown.stderr
+    assert demo_leftovers(var) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_demonstration_that_is_ended_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     tmp_path.chmod(0o755)

@@ -131,8 +131,10 @@ def _lines(entry: Any) -> list[str]:
         return entry.splitlines()
     lines = str(entry.get("event", "")).splitlines()
     for error in entry.get("error_detail") or ():
-        for frame in error.get("frames") or ():
-            lines.append(f"  {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}")
+        frames = error.get("frames") or []
+        # Of a library's frames only the last one tells something.
+        for frame in [one for one in frames if "site-packages" not in one["filename"]] or frames[-1:]:
+            lines.append(f"  {frame['filename']}:{frame['lineno']} in {frame['name']}")
         lines.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
     level = str(entry.get("level") or "").upper()
     return [f"{level} {line}" if level in ("WARNING", "ERROR", "CRITICAL") else line for line in lines]
