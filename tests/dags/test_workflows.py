@@ -1,0 +1,166 @@
+"""Every workflow: imported without errors, with a runbook that names each task, and only wired."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import re
+from typing import Any
+
+import pytest
+
+from fatoura.settings import PROJECT_ROOT, get_settings
+
+DAGS = sorted((PROJECT_ROOT / "dags").glob("*.py"))
+_FEW_LINES = 6
+
+
+@pytest.fixture(scope="module")
+def bag():
+    """Parse the folder as Airflow does."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=PROJECT_ROOT / "dags", known_pools={"default_pool", "sms_gateway"})
+
+
+@pytest.fixture(params=[path.stem for path in DAGS])
+def dag(request: pytest.FixtureRequest, bag) -> Any:
+    return bag.dags[request.param]
+
+
+@pytest.fixture
+def cycle(bag) -> Any:
+    return bag.dags["billing_cycle"]
+
+
+def docstring(dag: Any) -> str:
+    text = ast.get_docstring(ast.parse((PROJECT_ROOT / "dags" / f"{dag.dag_id}.py").read_text()), clean=False)
+    assert text
+    return text
+
+
+def test_each_file_is_one_workflow_of_its_name_and_none_has_errors(bag):
+    assert bag.import_errors == {}
+    assert bag.captured_warnings == {}
+    assert set(bag.dags) == {path.stem for path in DAGS}
+
+
+def test_its_docstring_is_the_runbook_that_the_ui_shows(dag):
+    assert dag.doc_md == docstring(dag)
+    title, *_ = dag.doc_md.splitlines()
+    assert re.fullmatch(r"# [A-Z].*\.", title)
+    assert "**What a rerun does.**" in dag.doc_md
+
+
+def test_the_runbook_has_a_row_for_each_task_and_for_no_other(dag):
+    table = dag.doc_md[dag.doc_md.index("| task | what it does | when it fails |") :]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
+    assert [task for task, _, _ in rows] == [task.task_id for task in dag.topological_sort()]
+    assert all(what.strip() and advice.strip() for _, what, advice in rows)
+
+
+def test_the_runbook_names_the_parameters_of_the_form(dag):
+    for name in dag.params:
+        assert f"| `{name}` |" in dag.doc_md
+
+
+def test_it_has_tags_and_starts_no_run_of_the_past(dag):
+    assert dag.tags
+    assert dag.catchup is False
+    assert dag.max_active_runs >= 1
+    assert dag.start_date is not None
+
+
+def test_each_task_knows_its_owner_its_retries_and_whom_to_tell(dag):
+    from operations.alerts import FailureNotifier
+    from operations.retries import RETRY_POLICY
+
+    for task in dag.tasks:
+        values = task.partial_kwargs if task.is_mapped else vars(task)
+        assert task.owner == "billing", task
+        assert values["retry_policy"] is RETRY_POLICY, task
+        callbacks = task.on_failure_callback
+        assert [type(one) for one in callbacks] == [FailureNotifier], task
+        # The landing folder is looked at again in half a minute: its next run is its retry.
+        assert task.retries == (0 if dag.dag_id == "extract_landing" else 3), task
+
+
+def test_it_survives_the_way_through_airflow_s_database(dag):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    document = json.loads(json.dumps(DagSerialization.to_dict(dag)))
+    again = DagSerialization.from_dict(document)
+    assert set(again.task_ids) == set(dag.task_ids)
+    assert again.doc_md == dag.doc_md
+    # What is stored is shown to everybody who may look at the DAG.
+    assert "password" not in json.dumps(document).lower()
+
+
+@pytest.mark.parametrize("path", DAGS, ids=lambda path: path.stem)
+def test_no_function_is_longer_than_a_few_lines_and_the_wiring_decides_nothing(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        if any(ast.unparse(decorator).startswith("dag(") for decorator in node.decorator_list):
+            decisions = (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.Match)
+            assert [one for one in node.body if isinstance(one, decisions)] == []
+        else:
+            assert node.body[-1].end_lineno - node.body[0].lineno + 1 <= _FEW_LINES, node.name
+
+
+def test_the_stages_of_a_cycle_follow_each_other(cycle):
+    stages = [task.task_id for task in cycle.topological_sort()]
+    assert stages == [
+        *("extract", "validate", "match", "render", "release", "send", "settle", "schedule_cutoff", "report"),
+    ]
+    for earlier, later in itertools.pairwise(stages):
+        assert cycle.get_task(later).upstream_task_ids == {earlier}
+
+
+def test_the_report_is_written_also_when_nothing_was_released_and_not_after_a_failure(cycle):
+    assert cycle.get_task("report").trigger_rule == "none_failed"
+    assert {t.trigger_rule for t in cycle.tasks if t.task_id != "report"} == {"all_success"}
+
+
+def test_senders_share_a_pool_of_their_own(cycle):
+    send = cycle.get_task("send")
+    assert send.is_mapped
+    assert send.pool == "sms_gateway"
+    assert {t.pool for t in cycle.tasks if t.task_id != "send"} == {"default_pool"}
+    lanes = send.expand_input.value["lane"]
+    assert list(lanes) == list(range(1, get_settings().send_lanes + 1))
+
+
+def test_an_approval_waits_as_long_as_the_settings_say(cycle):
+    assert cycle.get_task("release").response_timeout == get_settings().approval_timeout
+    assert cycle.get_task("release").defaults is None  # nobody's silence is a yes
+
+
+@pytest.mark.parametrize(
+    ("partition_key", "typed", "taken"),
+    [("2026-05-T1/supplement-1", "", "2026-05-T1/supplement-1"), (None, "2026-05-T2", "2026-05-T2")],
+)
+def test_a_run_takes_its_cycle_from_the_extract_that_landed_or_from_the_form(
+    cycle, partition_key, typed, taken
+):
+    from types import SimpleNamespace
+
+    environment = cycle.get_template_env()
+    template = environment.from_string(cycle.get_task("settle").cycle)
+    assert template.render(dag_run=SimpleNamespace(partition_key=partition_key), params={"cycle": typed}) == (
+        taken
+    )
+
+
+def test_a_cycle_starts_by_an_extract_and_by_nothing_else(cycle):
+    from operations.assets import billing_extract
+
+    assert type(cycle.timetable).__name__ == "PartitionedAssetTimetable"
+    assert cycle.timetable.asset_condition == billing_extract
+
+
+def test_a_late_cycle_raises_an_alert(cycle):
+    (deadline,) = cycle.deadline if isinstance(cycle.deadline, list) else [cycle.deadline]
+    assert deadline.interval == get_settings().late_after
+    assert deadline.callback.path == "operations.alerts.LateRunNotifier"
