@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
-from tests.deliveries import load, record
 
 from fatoura.cli import main
 from fatoura.cycles.keys import ExtractKey
@@ -19,6 +18,7 @@ from fatoura.extracts import load_extract
 from fatoura.extracts.columns import COLUMNS
 from fatoura.quality import validate_extract
 from fatoura.quality.corrections import HELPERS, export_rejected, write_supplement
+from tests.deliveries import load, record
 
 if TYPE_CHECKING:
     from pathlib import Path

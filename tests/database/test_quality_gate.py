@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from sqlalchemy import text
-from tests.deliveries import deliver, load, record
 
 from fatoura.cycles.keys import ExtractKey
 from fatoura.database import begin, connect
@@ -27,6 +26,7 @@ from fatoura.quality import (
 )
 from fatoura.quality.gate import RowsUnsorted
 from fatoura.settings import get_settings
+from tests.deliveries import deliver, load, record
 
 if TYPE_CHECKING:
     from pathlib import Path
