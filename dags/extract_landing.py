@@ -18,6 +18,8 @@ it may replace the first one.
 A manifest that cannot be read still starts a run: the run's `extract` task says what is wrong with it.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import DeltaTriggerTimetable, ObjectStoragePath, dag, task
 from pendulum import datetime
 
@@ -31,7 +33,7 @@ from operations.defaults import DEFAULT_ARGS
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGS | {"retries": 0},
+    default_args=DEFAULT_ARGS | {"retry_delay": timedelta(seconds=5)},
     doc_md=__doc__,
     tags=["billing"],
 )

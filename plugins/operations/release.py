@@ -119,9 +119,9 @@ def _body(key: ExtractKey, figures: Figures, reasons: list[str]) -> str:
     lines += ["| Figure | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows), ""]
     lines += ["Some of the messages, masked:", "", "| To | Message |", "|---|---|"]
     for sample in sample_notices(key.cycle):
-        # Isolated, each line of an Arabic message keeps its own direction beside Latin text.
-        text = " · ".join(f"\u2068{line}\u2069" for line in sample.text.splitlines())
-        lines.append(f"| `{sample.phone}` | {text} |")
+        # Isolated, an Arabic message keeps its own direction in a page that runs left to right.
+        text = " · ".join(sample.text.splitlines())
+        lines.append(f"| `{sample.phone}` | \u2068{text}\u2069 |")
     lines += [
         "",
         "**Approve** sends them. **Reject** cancels all of them; the run then ends with its report.",

@@ -4,12 +4,12 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from tests.notices import run_sql
-from tests.staging import plan_notice, row, stage_extract, subscribe
 
 from fatoura.cli import main
 from fatoura.cycles.keys import ExtractKey
 from fatoura.subscriptions import match_extract
+from tests.notices import run_sql
+from tests.staging import plan_notice, row, stage_extract, subscribe
 
 KEY = ExtractKey("2026-05-T1")
 STATES = {

@@ -4,7 +4,6 @@ from datetime import date
 
 import pytest
 from sqlalchemy import text
-from tests.staging import plan_notice, row, stage_extract, subscribe
 
 from fatoura.calendar import Hours, decide_day
 from fatoura.cutoff import schedule_cases
@@ -12,6 +11,7 @@ from fatoura.cycles.keys import ExtractKey
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
 from fatoura.subscriptions import match_extract
+from tests.staging import plan_notice, row, stage_extract, subscribe
 
 KEY, SUPPLEMENT = ExtractKey("2026-05-T1"), ExtractKey("2026-05-T1", 1)
 

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy
 from sqlalchemy import text
-from tests.staging import plan_notice, subscribe
 from upath import UPath
 
 from fatoura.cycles.keys import ExtractKey
@@ -30,6 +29,7 @@ from fatoura.extracts import DatabaseSource, ExtractRefused, LandingSource, load
 from fatoura.extracts.columns import COLUMNS
 from fatoura.extracts.loading import staging_table
 from fatoura.extracts.sample import Sample, write_sample
+from tests.staging import plan_notice, subscribe
 
 if TYPE_CHECKING:
     from pathlib import Path

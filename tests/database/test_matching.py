@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.staging import plan_notice, row, stage_extract, subscribe
 
 from fatoura.cycles.keys import ExtractKey
 from fatoura.database import begin, connect, locked
 from fatoura.errors import BadInput, NotReady
 from fatoura.subscriptions import match_extract
+from tests.staging import plan_notice, row, stage_extract, subscribe
 
 KEY = ExtractKey("2026-05-T1")
 

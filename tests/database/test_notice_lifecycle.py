@@ -8,8 +8,6 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
-from tests.notices import run_sql
-from tests.staging import row, stage_extract, subscribe
 
 from fatoura import clock
 from fatoura.cli import main
@@ -22,6 +20,8 @@ from fatoura.receipts.intake import RawReceipt, store
 from fatoura.receipts.matching import match_receipts
 from fatoura.sending import claims
 from fatoura.subscriptions import match_extract
+from tests.notices import run_sql
+from tests.staging import row, stage_extract, subscribe
 
 KEY, SUPPLEMENT = ExtractKey("2026-05-T1"), ExtractKey("2026-05-T1", 1)
 REFERENCE, PHONE = "425804960", "+21620000001"  # both are invented

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.staging import row, stage_extract, subscribe
 
 from fatoura.calendar import Hours, decide_day
 from fatoura.cycles.keys import ExtractKey
@@ -24,6 +23,7 @@ from fatoura.notices.planning import (
     sample_notices,
 )
 from fatoura.subscriptions import match_extract
+from tests.staging import row, stage_extract, subscribe
 
 KEY, SUPPLEMENT, SECOND = (ExtractKey("2026-05-T1", n) for n in range(3))
 NOW = datetime(2026, 5, 20, 9, tzinfo=UTC)

@@ -7,12 +7,12 @@ from statistics import quantiles
 
 import pytest
 from sqlalchemy import text
-from tests.database.seeded_cycle import AS_OF, SeededCycle, seed_cycle
 
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
 from fatoura.notices.states import State
 from fatoura.reports.figures import AGE_EDGES, DELIVERY_EDGES, Figures, Phase, cycle_figures
+from tests.database.seeded_cycle import AS_OF, SeededCycle, seed_cycle
 
 pytestmark = pytest.mark.database
 

@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 
 import pytest
 from sqlalchemy import text
-from tests.database.seeded_cycle import AS_OF, seed_cycle
 
 from fatoura.database import begin, connect
 from fatoura.notices.states import State
@@ -19,6 +18,7 @@ from fatoura.reports import write_report
 from fatoura.reports.figures import Bin, Figures, Release, Speed, cycle_figures
 from fatoura.reports.page import render_page
 from fatoura.reports.words import Words
+from tests.database.seeded_cycle import AS_OF, seed_cycle
 
 pytestmark = pytest.mark.database
 

@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner
 from openpyxl import load_workbook
 from sqlalchemy import text
-from tests.database.seeded_cycle import AS_OF, SeededCycle, seed_cycle
 
 from fatoura import clock
 from fatoura.cli import main
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
 from fatoura.reports import ReportNotWritten, report_folder, stale_reports, write_report, writer
+from tests.database.seeded_cycle import AS_OF, SeededCycle, seed_cycle
 
 pytestmark = pytest.mark.database
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import openpyxl
 import pytest
 import requests
+
 from tests.e2e.running import DAG, TASKS, RunningStack, eventually
 
 if TYPE_CHECKING:

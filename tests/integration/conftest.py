@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.integration.kannel.stack import KannelStack, why_not
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 import requests
-from tests import sendsms_table
-from tests.integration.kannel.stack import PASSWORD, USERNAME
 
 from fatoura.gateways import GatewayConfig, Message, create_gateway, outcome_of
 from fatoura.gateways.transport import Transport
+from tests import sendsms_table
+from tests.integration.kannel.stack import PASSWORD, USERNAME
 
 pytestmark = pytest.mark.kannel
 

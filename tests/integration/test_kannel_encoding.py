@@ -8,11 +8,11 @@ import uuid
 from dataclasses import dataclass
 
 import pytest
-from tests.integration.kannel.stack import PASSWORD, USERNAME
 
 from fatoura.gateways import GatewayConfig, Message, create_gateway, outcome_of
 from fatoura.gateways.transport import Transport
 from fatoura.notices.encoding import GSM7_BASIC, GSM7_EXTENSION, measure
+from tests.integration.kannel.stack import PASSWORD, USERNAME
 
 pytestmark = pytest.mark.kannel
 

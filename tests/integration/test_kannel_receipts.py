@@ -7,14 +7,14 @@ import time
 import uuid
 
 import pytest
-from tests.integration.kannel.stack import PASSWORD, USERNAME
-from tests.receipt_sink import ReceiptSink
 
 from fatoura.gateways import GatewayConfig, Message, create_gateway, outcome_of
 from fatoura.gateways.sandbox import Sandbox, SandboxOptions
 from fatoura.gateways.transport import Transport
 from fatoura.notices.encoding import measure
 from fatoura.notices.states import State
+from tests.integration.kannel.stack import PASSWORD, USERNAME
+from tests.receipt_sink import ReceiptSink
 
 pytestmark = pytest.mark.kannel
 

@@ -17,8 +17,6 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import sendsms_table
-from tests.receipt_sink import ReceiptSink
 
 from fatoura.errors import BadInput
 from fatoura.gateways import (
@@ -34,6 +32,8 @@ from fatoura.gateways.sandbox.behaviour import NOT_ACCEPTED, plan
 from fatoura.gateways.transport import Transport
 from fatoura.notices.encoding import measure
 from fatoura.notices.states import State
+from tests import sendsms_table
+from tests.receipt_sink import ReceiptSink
 
 OPTIONS = SandboxOptions(port=0)
 

@@ -10,10 +10,10 @@ import struct
 import subprocess
 
 import pytest
-from tests.processes import free_port
 
 from fatoura.gateways import Answer, Request, TransportFailure
 from fatoura.gateways.transport import Transport
+from tests.processes import free_port
 
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 24\r\nConnection: Keep-Alive\r\n\r\n0: Accepted for delivery"
 
