@@ -33,7 +33,8 @@ def plan_notices(count: int, *, cycle: str = "2026-05-T1", kind: str = "bill", *
     with begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO billing_cycle (key, issue_date) VALUES (:cycle, '2026-05-20') ON CONFLICT DO NOTHING"
+                "INSERT INTO billing_cycle (key, issue_date) VALUES (:cycle, '2026-05-20') "
+                "ON CONFLICT DO NOTHING"
             ),
             values,
         )
@@ -44,9 +45,9 @@ def plan_notices(count: int, *, cycle: str = "2026-05-T1", kind: str = "bill", *
                 INSERT INTO notice (kind, subject, sequence, cycle_id, extract_id, subscription_id, district,
                     phone, language, text, encoding, segments, priority, send_from, send_until,
                     validity_minutes, planned_at)
-                SELECT :kind, :cycle || '-' || i, 1, :id, 1, i, 'TUN1', '+216200' || lpad(i::text, 5, '0'), 'fr',
-                    :text, 'gsm7', 1, :priority, :send_from, :send_until, 720, :now
-                FROM generate_series(CAST(:first AS int), CAST(:first AS int) + :n - 1) i
+                SELECT :kind, :cycle || '-' || i, 1, :id, 1, i, 'TUN1', '+216200' || lpad(i::text, 5, '0'),
+                    'fr', :text, 'gsm7', 1, :priority, :send_from, :send_until, 720, :now
+                FROM generate_series(CAST(:first AS int), :first + CAST(:n AS int) - 1) i
                 """
             ),
             values | {"id": cycle_id},

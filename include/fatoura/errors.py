@@ -19,4 +19,4 @@ class BadInput(NeedsAPerson):
 
 
 class NotReady(FatouraError):
-    """Something outside is not there yet (a service that starts, a lock that another run holds): try again."""
+    """Something outside is not there yet (a service that starts, a lock that is held): try again."""

@@ -217,8 +217,9 @@ def test_a_doubt_is_not_sent_again_once_a_correction_is_planned(database):
     cycle = plan_notices(1)
     answer(claim(cycle), "in_doubt")
     run_sql(
-        "INSERT INTO notice (kind, subject, sequence, cycle_id, extract_id, subscription_id, phone, language, text, "
-        "encoding, segments, priority, send_from, send_until, validity_minutes) SELECT 'bill_correction', subject, 2, "
+        "INSERT INTO notice (kind, subject, sequence, cycle_id, extract_id, subscription_id, phone, "
+        "language, text, encoding, segments, priority, send_from, send_until, validity_minutes) "
+        "SELECT 'bill_correction', subject, 2, "
         "cycle_id, 2, 1, phone, 'fr', text, 'gsm7', 1, 50, send_from, send_until, 60 FROM notice"
     )
     claimed = claim(cycle, doubt_horizon=timedelta(seconds=-1))

@@ -39,7 +39,8 @@ def cycle_figures(key: ExtractKey) -> Figures:
         extract = connection.execute(
             text(
                 "SELECT e.declared_rows, coalesce(e.rejected_rows, 0) AS rejected FROM extract e "
-                "JOIN billing_cycle c ON c.id = e.cycle_id WHERE c.key = :cycle AND e.supplement = :supplement"
+                "JOIN billing_cycle c ON c.id = e.cycle_id "
+                "WHERE c.key = :cycle AND e.supplement = :supplement"
             ),
             {"cycle": key.cycle, "supplement": key.supplement},
         ).one()

@@ -91,11 +91,10 @@ class StackEnvironment:
         return {**self._inherited(), "PATH": path, **self.variables()}
 
     def _inherited(self) -> dict[str, str]:
-        if not self.isolated:
-            return dict(os.environ)
-        return {
-            name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "FATOURA_"))
-        }
+        left_out = ["PYTHONDONTWRITEBYTECODE"]  # each task is a process: without bytecode each compiles anew
+        if self.isolated:
+            left_out += ["AIRFLOW", "FATOURA_"]
+        return {name: value for name, value in os.environ.items() if not name.startswith(tuple(left_out))}
 
     def as_shell(self) -> str:
         """Return the variables as lines for a shell; secrets are read from their files when it runs them."""
