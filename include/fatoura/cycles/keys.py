@@ -28,7 +28,7 @@ class ExtractKey:
     def parse(cls, text: str) -> Self:
         """Read a key.
 
-        :raises BadInput: when it is not of the form above. A key is also a folder's name: nothing else passes.
+        :raises BadInput: when it is not of the form above. It is also a folder's name.
         """
         match = _FORM.fullmatch(text)
         if match is None:
