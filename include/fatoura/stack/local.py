@@ -391,12 +391,15 @@ class LocalStack:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the signals that end a command end it in order, as Ctrl-C does."""
+    """Let the signals that end a command end it in order, as Ctrl-C does; `nohup` keeps its meaning."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = [signal.SIGINT, signal.SIGTERM]  # a shell starts background jobs with SIGINT ignored
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
