@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
 from fatoura.errors import BadInput
 from fatoura.gateways import GatewayConfig, create_gateway
 from fatoura.settings import get_settings
+from operations.connections import extra_of, http_address
 
 if TYPE_CHECKING:
     from fatoura.gateways import Gateway
@@ -38,22 +40,23 @@ class SmsGatewayHook(BaseHook):
         :raises BadInput: when the connection names no provider or an unknown one, or lacks what it needs.
         """
         connection = self.get_connection(self.sms_conn_id)
-        extra = dict(connection.extra_dejson)
+        extra = extra_of(connection)
         provider = extra.pop("provider", None)
-        if not provider:
+        if not provider or not isinstance(provider, str):
             raise BadInput(
                 f"the connection {self.sms_conn_id!r} names no provider: put "
                 '{"provider": "kannel"} into its extra'
             )
-        if not connection.host:
-            raise BadInput(f"the connection {self.sms_conn_id!r} has no host")
-        host = connection.host
-        if "://" not in host:
-            host = f"{connection.schema or 'http'}://{host}"
+        address = http_address(connection)
+        if urlsplit(address).path:
+            raise BadInput(
+                f"the host of the connection {self.sms_conn_id!r} holds a path: it belongs into the extra, "
+                'as {"path": "…"}'
+            )
         return create_gateway(
             provider,
             GatewayConfig(
-                base_url=f"{host}:{connection.port}" if connection.port else host,
+                base_url=address,
                 username=connection.login or "",
                 password=connection.password or "",
                 extra=extra,
