@@ -70,19 +70,19 @@ class ReleaseCycleOperator(ApprovalOperator):
         from fatoura.cycles.guard_rails import cycle_figures, tripped
         from fatoura.sending.claims import cancel_planned
 
-        key = ExtractKey.parse(self.cycle)
-        figures = cycle_figures(key)
-        approved = "error" not in event and event["chosen_options"] == [self.APPROVE]
-        if "error" not in event:
+        decided = event.get("chosen_options")  # nothing when nobody answered in time
+        if decided in ([self.APPROVE], [self.REJECT]):
+            key = ExtractKey.parse(self.cycle)
+            figures = cycle_figures(key)
             user = event.get("responded_by_user") or {}
             name = user.get("name") if isinstance(user, dict) else getattr(user, "name", None)
-            if not approved:
+            if decided == [self.REJECT]:
                 with begin() as connection:
                     cancel_planned(connection, cycle_id_of(key.cycle), reason="refused_by_person")
             self._record(
                 context,
                 key,
-                decision="approved" if approved else "refused",
+                decision="approved" if decided == [self.APPROVE] else "refused",
                 figures=figures,
                 by=name or "unknown",
                 reasons=tripped(key, figures),

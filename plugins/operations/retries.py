@@ -14,6 +14,11 @@ RETRY_POLICY = ExceptionRetryPolicy(
             reason="trying again unchanged cannot help: read the message, mend it, clear the task",
         ),
         RetryRule(
+            exception="airflow.providers.standard.exceptions.HITLTimeoutError",
+            action=RetryAction.FAIL,
+            reason="nobody answered in time, and another try would only ask for as long again",
+        ),
+        RetryRule(
             exception=[
                 "fatoura.errors.NotReady",
                 "sqlalchemy.exc.OperationalError",

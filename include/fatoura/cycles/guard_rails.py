@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from fatoura.database import connect
+from fatoura.errors import BadInput
 from fatoura.money import format_amount
 from fatoura.quality import tripped_guard_rails
 from fatoura.settings import get_settings
@@ -34,7 +35,10 @@ class Figures:
 
 
 def cycle_figures(key: ExtractKey) -> Figures:
-    """Count what is planned for a cycle, and the rows of this extract."""
+    """Count what is planned for a cycle, and the rows of this extract.
+
+    :raises BadInput: when the extract was never loaded.
+    """
     with connect() as connection:
         extract = connection.execute(
             text(
@@ -43,7 +47,9 @@ def cycle_figures(key: ExtractKey) -> Figures:
                 "WHERE c.key = :cycle AND e.supplement = :supplement"
             ),
             {"cycle": key.cycle, "supplement": key.supplement},
-        ).one()
+        ).one_or_none()
+        if extract is None:
+            raise BadInput(f"there is no extract {key}: it has to be loaded first")
         planned = connection.execute(
             text(
                 """
