@@ -81,18 +81,18 @@ class SendNoticesOperator(BaseOperator):
             }
         if self._sender.stopping:
             raise FatouraError("stopped on request; what had not begun was given back, nothing is lost")
-        if result.outlook.wait is Wait.DONE:
-            return dict(stage.counts)
-        until = result.outlook.until or clock.now()
-        self.log.info("waiting for %s, until %s", result.outlook.wait, until.astimezone(clock.zone()))
-        self.defer(
-            trigger=SendingTrigger(
-                cycle_id=cycle_id,
-                not_before=until.isoformat() if result.outlook.wait is Wait.BACK_OFF else None,
-                poll_seconds=get_settings().settle_poll.total_seconds(),
-            ),
-            method_name="execute_complete",
-        )
+        if result.outlook.wait is not Wait.DONE:
+            until = result.outlook.until or clock.now()
+            self.log.info("waiting for %s, until %s", result.outlook.wait, until.astimezone(clock.zone()))
+            self.defer(
+                trigger=SendingTrigger(
+                    cycle_id=cycle_id,
+                    not_before=until.isoformat() if result.outlook.wait is Wait.BACK_OFF else None,
+                    poll_seconds=get_settings().settle_poll.total_seconds(),
+                ),
+                method_name="execute_complete",
+            )
+        return dict(stage.counts)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on when there is something to do again."""

@@ -20,6 +20,9 @@ from fatoura.sending.outlook import Outlook, Wait, sending_outlook
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+# Also where an instant has just passed, or somebody sets a tiny poll: the database serves others too.
+_SHORTEST_REST = 0.5
+
 
 class SendingTrigger(BaseTrigger):
     """Fires when a cycle has something to send again, or nothing at all any more.
@@ -52,17 +55,14 @@ class SendingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield why the wait is over."""
         if self.not_before is not None:
-            rest = datetime.fromisoformat(self.not_before) - clock.now()
-            await asyncio.sleep(max(rest.total_seconds(), 0))
+            await asyncio.sleep(_seconds_until(datetime.fromisoformat(self.not_before)))
         while True:
             outlook = await _ask(self._look, self.poll_seconds)
             if outlook.wait in (Wait.NOTHING, Wait.DONE):
                 yield TriggerEvent({"wait": outlook.wait.value})
                 return
-            rest = self.poll_seconds
-            if outlook.until is not None:
-                rest = min(rest, (outlook.until - clock.now()).total_seconds())
-            await asyncio.sleep(max(rest, 0.5))
+            rest = self.poll_seconds if outlook.until is None else _seconds_until(outlook.until)
+            await asyncio.sleep(max(min(rest, self.poll_seconds), _SHORTEST_REST))
 
     def _look(self) -> Outlook:
         with connect() as connection:
@@ -101,6 +101,10 @@ class ReceiptsSettledTrigger(BaseTrigger):
     def _look(self) -> Any:
         with connect() as connection:
             return settlement(connection, self.cycle_id)
+
+
+def _seconds_until(instant: datetime) -> float:
+    return max((instant - clock.now()).total_seconds(), 0)
 
 
 async def _ask(look: Any, poll_seconds: float) -> Any:
