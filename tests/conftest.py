@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 import shutil
 import tempfile
 from pathlib import Path
@@ -75,6 +76,8 @@ def configure(monkeypatch: pytest.MonkeyPatch):
     def set_settings(**values: object) -> settings.Settings:
         for name, value in values.items():
             monkeypatch.setenv(f"FATOURA_{name.upper()}", str(value))
+        # An instant is where the clock of a process starts, and this process may be minutes old.
+        monkeypatch.setattr(clock, "_STARTED", time.time())
         _forget_settings()
         return settings.get_settings()
 

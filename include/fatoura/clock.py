@@ -45,7 +45,7 @@ def offset_of(text: str, started: float = _STARTED) -> timedelta:
 
 @cache
 def _offset() -> timedelta:
-    return offset_of(get_settings().now)
+    return offset_of(get_settings().now, _STARTED)
 
 
 def zone() -> ZoneInfo:
