@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
-import time
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
