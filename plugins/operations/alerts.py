@@ -6,13 +6,16 @@ Never used for customers' messages. With nothing configured, the task's log and 
 from __future__ import annotations
 
 import asyncio
+import html
 import logging
 import re
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseNotifier
 
+from fatoura.errors import BadInput, FatouraError
 from fatoura.settings import get_settings
+from operations.connections import extra_of, http_address
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,11 +24,12 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 10
 # An exception's text may come from a library: whatever looks like a number of a person is hidden.
-_DIGITS = re.compile(r"\+?\d[\d .-]{6,}\d")
+_DIGITS = re.compile(r"\+?\d(?:[\s().\-/]*\d){7,}")
+_LONGEST_REASON = 500
 
 
 class FailureNotifier(BaseNotifier):
-    """Post and mail that a task has failed: which one, its try, the first line of why, and where to look.
+    """Post and mail that a task has failed: which one, its try, why, and where to look.
 
     Where it goes is set by ``FATOURA_ALERT_WEBHOOK_CONN_ID``, ``FATOURA_ALERT_SMTP_CONN_ID`` and
     ``FATOURA_ALERT_TO``.
@@ -34,15 +38,15 @@ class FailureNotifier(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Tell of the task instance in `context`."""
         instance = context["task_instance"]
-        reason = str(context.get("exception") or "no reason given").splitlines()[0]
         tell(
             f"Fatoura: {instance.dag_id}.{instance.task_id} failed",
             {
                 "dag": instance.dag_id,
                 "run": instance.run_id,
+                "cycle": _cycle_of(context.get("dag_run")),
                 "task": instance.task_id,
                 "try": instance.try_number,
-                "reason": hide_digits(reason),
+                "reason": _reason(context.get("exception")),
                 "log": getattr(instance, "log_url", ""),
             },
         )
@@ -57,13 +61,34 @@ class LateRunNotifier(BaseNotifier):
 
     async def async_notify(self, context: Context) -> None:
         """Tell of the run in `context`."""
-        run = context.get("dag_run") or {}
-        run_id = run.get("dag_run_id", "") if isinstance(run, dict) else getattr(run, "run_id", "")
-        await asyncio.to_thread(
-            tell,
-            f"Fatoura: {self.what} is late",
-            {"what": self.what, "run": run_id, "after": str(get_settings().late_after)},
-        )
+        run = context.get("dag_run")
+        facts = {
+            "what": self.what,
+            "run": _of(run, "dag_run_id") or "",
+            "cycle": _cycle_of(run),
+            "after": str(get_settings().late_after),
+        }
+        await asyncio.to_thread(tell, f"Fatoura: {self.what} is late", facts)
+
+
+def _cycle_of(run: object) -> str:
+    """Return which cycle a run is about: the extract that started it, or what was typed into its form."""
+    return str(_of(run, "partition_key") or (_of(run, "conf") or {}).get("cycle") or "")
+
+
+def _of(run: object, name: str) -> Any:
+    # The triggerer has a run as a document, a task as an object.
+    return run.get(name) if isinstance(run, dict) else getattr(run, name, None)
+
+
+def _reason(error: object) -> str:
+    """Return why, in one line. A library's error gives only its first: others may hold a statement or row."""
+    words = str(error or "").strip()
+    if not isinstance(error, FatouraError):
+        words = words.partition("\n")[0]
+    if isinstance(error, BaseException):
+        words = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    return hide_digits(" ".join(words.split()))[:_LONGEST_REASON] or "no reason given"
 
 
 def hide_digits(words: str) -> str:
@@ -83,36 +108,34 @@ def tell(subject: str, facts: dict[str, Any]) -> None:
         if target:
             try:
                 send(target, subject, facts, lines)
-            except Exception:
-                log.exception("an alert could not be sent by %s", target)
+            except Exception as error:
+                log.error("an alert could not be sent by %s: %s", target, _reason(error))
 
 
 def _post(conn_id: str, subject: str, facts: dict[str, Any], lines: str) -> None:
-
     import requests
 
     connection = BaseHook.get_connection(conn_id)
-    host = connection.host or ""
-    base = host if "://" in host else f"{connection.schema or 'https'}://{host}"
-    address = f"{base}:{connection.port}" if connection.port else base
     # `text` is what chat systems show; the facts are there for whoever wants to act on them.
-    answer = requests.post(
-        address + connection.extra_dejson.get("path", ""),
-        json={"text": f"{subject}\n{lines}", **facts},
-        headers={"Authorization": f"Bearer {connection.password}"} if connection.password else {},
-        timeout=_TIMEOUT_SECONDS,
-    )
-    answer.raise_for_status()
+    try:
+        requests.post(
+            http_address(connection, "https") + str(extra_of(connection).get("path", "")),
+            json={"text": f"{subject}\n{lines}", **facts},
+            headers={"Authorization": f"Bearer {connection.password}"} if connection.password else {},
+            timeout=_TIMEOUT_SECONDS,
+        ).raise_for_status()
+    except requests.RequestException as error:
+        # Its own words hold the address, and a webhook's address is its secret.
+        status = "no answer" if error.response is None else f"status {error.response.status_code}"
+        raise FatouraError(f"{status} ({type(error).__name__})") from None
 
 
 def _mail(conn_id: str, subject: str, facts: dict[str, Any], lines: str) -> None:
-
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     del facts
+    to = [address.strip() for address in get_settings().alert_to.split(",") if address.strip()]
+    if not to:
+        raise BadInput("there is nobody to mail to: set FATOURA_ALERT_TO")
     with SmtpHook(smtp_conn_id=conn_id) as smtp:
-        smtp.send_email_smtp(
-            to=[address.strip() for address in get_settings().alert_to.split(",")],
-            subject=subject,
-            html_content=f"<pre>{lines}</pre>",
-        )
+        smtp.send_email_smtp(to=to, subject=subject, html_content=f"<pre>{html.escape(lines)}</pre>")
