@@ -62,7 +62,7 @@ def list_reports() -> Response:
 def show_report_of_run(run_id: str) -> Response:
     """Lead from a run to the report of its cycle."""
     with connect() as connection:
-        cycle = connection.scalar(_CYCLE_OF_RUN, {"run": run_id})
+        cycle = connection.scalar(_CYCLE_OF_RUN, {"run": run_id.replace("\0", "")})
     if cycle is None or not (get_settings().reports / cycle / "report.html").is_file():
         return HTMLResponse(
             "<p style='font: 16px system-ui; margin: 2rem'>This run has written no report yet.</p>",
@@ -75,10 +75,14 @@ def show_report_of_run(run_id: str) -> Response:
 def show_file(path: str) -> Response:
     """Show a file below the reports folder, and nothing outside it."""
     folder = get_settings().reports.resolve()
-    file = (folder / path).resolve()
-    if file.is_dir():
-        file = file / "index.html"
-    if not file.is_relative_to(folder) or not file.is_file():
+    try:
+        file = (folder / path).resolve()
+        if file.is_dir():
+            file = (file / "index.html").resolve()
+        there = file.is_relative_to(folder) and file.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or a link to itself
+        there = False
+    if not there:
         raise HTTPException(status_code=404, detail="There is no such report")
     return FileResponse(file, headers=_HEADERS)
 
