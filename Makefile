@@ -85,7 +85,7 @@ $(VENV)/.uv:
 
 $(VENV)/.requirements: requirements.txt $(VENV)/.uv
 	@echo "· installing the pinned requirements"
-	@$(UV) pip install --requirements requirements.txt
+	@$(UV) pip install --compile-bytecode --requirements requirements.txt
 	@touch $@
 
 $(VENV)/.project: pyproject.toml $(VENV)/.requirements
@@ -94,5 +94,5 @@ $(VENV)/.project: pyproject.toml $(VENV)/.requirements
 
 $(VENV)/.tests: tests/requirements.txt $(VENV)/.project
 	@echo "· installing what the tests need"
-	@$(UV) pip install --requirements tests/requirements.txt
+	@$(UV) pip install --compile-bytecode --requirements tests/requirements.txt
 	@touch $@
