@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, ObjectStoragePath
 
 from fatoura.cycles.keys import ExtractKey
 from fatoura.errors import BadInput
 from fatoura.settings import get_settings
+from operations.connections import database_url, extra_of
+
+if TYPE_CHECKING:
+    from fatoura.extracts.sources import DatabaseSource
+
+# What a connection's extra says of the rows; the rest of it is the driver's.
+_OURS = ("table", "query", "cycle_column")
 
 
 def load_from(source: str, cycle: str, *, run_id: str | None) -> dict[str, Any]:
@@ -19,7 +26,7 @@ def load_from(source: str, cycle: str, *, run_id: str | None) -> dict[str, Any]:
     :raises BadInput: when the key or the source is wrong, or the extract is refused.
     """
     from fatoura.extracts.loading import load_extract
-    from fatoura.extracts.sources import DatabaseSource, LandingSource
+    from fatoura.extracts.sources import LandingSource
 
     if not cycle:
         raise BadInput("the run was started without a cycle: give its key in the form, such as 2026-05-T1")
@@ -30,15 +37,25 @@ def load_from(source: str, cycle: str, *, run_id: str | None) -> dict[str, Any]:
             key, run_id=run_id, source=LandingSource(ObjectStoragePath(settings.landing))
         ).as_dict()
     if source == "database":
-        connection = BaseHook.get_connection(settings.billing_conn_id)
-        extra = connection.extra_dejson
-        return load_extract(
-            key,
-            run_id=run_id,
-            source=DatabaseSource(
-                connection.get_uri().replace("postgres://", "postgresql+psycopg://", 1),
-                name=settings.billing_conn_id,
-                **{name: extra[name] for name in ("table", "query", "cycle_column") if name in extra},
-            ),
-        ).as_dict()
+        return load_extract(key, run_id=run_id, source=_billing_database(settings.billing_conn_id)).as_dict()
     raise BadInput(f"there is no source {source!r}: landing and database are")
+
+
+def _billing_database(conn_id: str) -> DatabaseSource:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import ArgumentError
+    from sqlalchemy.pool import NullPool
+
+    from fatoura.extracts.sources import DatabaseSource
+
+    connection = BaseHook.get_connection(conn_id)
+    extra = extra_of(connection)
+    ours = {name: extra[name] for name in _OURS if name in extra}
+    try:
+        engine = create_engine(database_url(connection, but=_OURS), poolclass=NullPool, hide_parameters=True)
+    except (ArgumentError, ImportError):
+        raise BadInput(
+            f"the connection {conn_id!r} is of type {connection.conn_type!r}, which no installed driver "
+            "speaks: install one, and name it in its extra as sqlalchemy_scheme (oracle+oracledb, for one)"
+        ) from None
+    return DatabaseSource(engine, name=conn_id, **ours)
