@@ -82,8 +82,7 @@ def test_each_task_knows_its_owner_its_retries_and_whom_to_tell(dag):
         assert values["retry_policy"] is RETRY_POLICY, task
         callbacks = task.on_failure_callback
         assert [type(one) for one in callbacks] == [FailureNotifier], task
-        # The landing folder is looked at again in half a minute: its next run is its retry.
-        assert task.retries == (0 if dag.dag_id == "extract_landing" else 3), task
+        assert task.retries == 3, task
 
 
 def test_it_survives_the_way_through_airflow_s_database(dag):
