@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow.api_fastapi.core_api.security import requires_authenticated
-from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from sqlalchemy import text
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from fatoura import clock
 from fatoura.database import connect
 from fatoura.settings import get_settings
-from operations.links import URL_PREFIX
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -43,7 +42,7 @@ router = APIRouter(dependencies=[Depends(requires_authenticated())])
 
 
 @router.get("/reports")
-def list_reports() -> Response:
+def list_reports(request: Request) -> Response:
     """List the cycles, newest first, with links to their reports."""
     from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -53,13 +52,13 @@ def list_reports() -> Response:
         loader=PackageLoader("fatoura.reports", "."), autoescape=select_autoescape(["j2"])
     )
     page = environment.get_template("cycles.html.j2").render(
-        cycles=cycles, prefix=f"{URL_PREFIX}/reports", zone=clock.zone()
+        cycles=cycles, prefix=f"{_root(request)}/reports", zone=clock.zone()
     )
     return HTMLResponse(page, headers=_HEADERS)
 
 
 @router.get("/runs/{run_id}/report")
-def show_report_of_run(run_id: str) -> Response:
+def show_report_of_run(request: Request, run_id: str) -> Response:
     """Lead from a run to the report of its cycle."""
     with connect() as connection:
         cycle = connection.scalar(_CYCLE_OF_RUN, {"run": run_id.replace("\0", "")})
@@ -68,7 +67,7 @@ def show_report_of_run(run_id: str) -> Response:
             "<p style='font: 16px system-ui; margin: 2rem'>This run has written no report yet.</p>",
             headers=_HEADERS,
         )
-    return RedirectResponse(f"{URL_PREFIX}/reports/{cycle}/report.html", headers=_HEADERS)
+    return RedirectResponse(f"{_root(request)}/reports/{cycle}/report.html", headers=_HEADERS)
 
 
 @router.get("/reports/{path:path}")
@@ -85,6 +84,11 @@ def show_file(path: str) -> Response:
     if not there:
         raise HTTPException(status_code=404, detail="There is no such report")
     return FileResponse(file, headers=_HEADERS)
+
+
+def _root(request: Request) -> str:
+    """Return where these pages lie: Airflow itself may lie below a path of its server."""
+    return str(request.scope["root_path"])
 
 
 def create_app() -> FastAPI:

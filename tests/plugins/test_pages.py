@@ -218,3 +218,12 @@ async def test_a_run_that_has_written_no_report_says_so(client, reports, key):
     assert answer.status_code == 200
     assert "no report yet" in answer.text
     assert_guarded(answer)
+
+
+async def test_airflow_may_lie_below_a_path_of_its_server(app, client, reports):
+    load("2026-05-T1", reported=True)
+    app.root_path = "/airflow"
+    listed = await client.get(f"/airflow{URL_PREFIX}/reports")
+    assert 'href="/airflow/fatoura/reports/2026-05-T1/report.html"' in listed.text
+    led = await client.get(f"/airflow{URL_PREFIX}/runs/{RUN}/report")
+    assert led.headers["location"] == "/airflow/fatoura/reports/2026-05-T1/report.html"
