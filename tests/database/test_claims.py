@@ -103,6 +103,9 @@ def test_an_outcome_moves_the_notice_and_is_kept_with_the_attempt(database, kind
     with connect() as connection:
         row = connection.execute(text("SELECT DISTINCT outcome, answer FROM attempt")).one()
     assert row == ("refused" if kind == "stop" else kind, "said so")
+    with connect() as connection:
+        valid = connection.scalar(text("SELECT DISTINCT valid_until - answered_at FROM attempt"))
+    assert valid == timedelta(minutes=720)
 
 
 def test_a_refused_notice_rests_before_it_is_claimed_again(database, configure):

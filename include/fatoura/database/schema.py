@@ -243,7 +243,7 @@ attempt = Table(
     Column("gateway", Text, nullable=False),
     Column("worker", Text, nullable=False),
     _instant("claimed_at", nullable=False, server_default=func.now()),
-    _instant("valid_until", comment="the validity handed to the provider"),
+    _instant("valid_until", comment="the end of the validity that was handed to the provider"),
     _instant("answered_at"),
     Column("outcome", Text, comment="accepted, refused, rejected, in_doubt; null while under way"),
     Column("answer", Text, comment="the provider's answer, shortened; never the text or the number"),

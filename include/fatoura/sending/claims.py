@@ -129,7 +129,7 @@ def give_back(connection: Connection, claims: Sequence[Message]) -> int:
         UPDATE notice SET state = 'planned', state_since = :now, lease_until = NULL
         FROM answer WHERE notice.id = answer.id AND notice.attempts = answer.attempt AND state = 'sending'
         """,
-        [(message.id, message.attempt, "refused", "not begun", None, None) for message in claims],
+        [(message.id, message.attempt, "refused", "not begun", None, None, None) for message in claims],
     )
 
 
@@ -177,6 +177,7 @@ def write_outcomes(
                 outcome.provider_id,
                 # A message that met a stopped gateway may go as soon as that is mended.
                 None if outcome.kind == "stop" else retry_at,
+                message.validity_minutes,
             )
             for message, outcome in outcomes
         ],
@@ -184,17 +185,22 @@ def write_outcomes(
 
 
 def _write(connection: Connection, update: str, answers: Sequence[tuple[Any, ...]]) -> int:
-    ids, attempts, kinds, texts, provider_ids, retries = zip(*answers, strict=True) if answers else [()] * 6
+    ids, attempts, kinds, texts, provider_ids, retries, minutes = (
+        zip(*answers, strict=True) if answers else [()] * 7
+    )
     return connection.execute(
         text(
             f"""
             WITH answer AS MATERIALIZED (
                 SELECT * FROM unnest(
                     CAST(:ids AS uuid[]), CAST(:attempts AS smallint[]), CAST(:outcomes AS text[]),
-                    CAST(:texts AS text[]), CAST(:provider_ids AS text[]), CAST(:retries AS timestamptz[])
-                ) AS a (id, attempt, outcome, text, provider_id, retry_at)
+                    CAST(:texts AS text[]), CAST(:provider_ids AS text[]), CAST(:retries AS timestamptz[]),
+                    CAST(:minutes AS int[])
+                ) AS a (id, attempt, outcome, text, provider_id, retry_at, minutes)
             ), logged AS (
-                UPDATE attempt SET answered_at = :now, answer = answer.text, provider_id = answer.provider_id,
+                UPDATE attempt SET answered_at = :now,
+                    valid_until = CAST(:now AS timestamptz) + make_interval(mins => answer.minutes),
+                    answer = answer.text, provider_id = answer.provider_id,
                     outcome = CASE answer.outcome WHEN 'stop' THEN 'refused' ELSE answer.outcome END
                 FROM answer WHERE attempt.notice_id = answer.id AND attempt.number = answer.attempt
             )
@@ -209,6 +215,7 @@ def _write(connection: Connection, update: str, answers: Sequence[tuple[Any, ...
             "texts": list(texts),
             "provider_ids": list(provider_ids),
             "retries": list(retries),
+            "minutes": list(minutes),
         },
     ).rowcount
 

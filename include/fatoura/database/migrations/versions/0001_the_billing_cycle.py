@@ -76,7 +76,7 @@ def upgrade() -> None:
             "valid_until",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="the validity handed to the provider",
+            comment="the end of the validity that was handed to the provider",
         ),
         sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
