@@ -46,13 +46,18 @@ class ReleaseCycleOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Pass, skip, or ask."""
-        from fatoura.cycles.guard_rails import cycle_figures, tripped
+        from fatoura.cycles.guard_rails import cycle_figures, refusal_of, tripped
 
         key = ExtractKey.parse(self.cycle)
         figures = cycle_figures(key)
         if str(self.dry_run).lower() == "true":
             self._record(context, key, decision="dry run", figures=figures)
             self.log.info("dry run: %d notices stay planned, nothing is sent", figures.messages)
+            self.skip(ti=context["ti"], tasks=context["task"].get_direct_relatives(upstream=False))
+            return None
+        if not figures.messages and (refused_by := refusal_of(key)):
+            # Cleared, or tried again after the answer: a person's word is not overruled by a rerun.
+            self.log.info("%s was refused by %s before, and stays so", key, refused_by)
             self.skip(ti=context["ti"], tasks=context["task"].get_direct_relatives(upstream=False))
             return None
         reasons = tripped(key, figures)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -20,7 +21,7 @@ from fatoura.stack.local import LocalStack
 from fatoura.stack.ports import find_free
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DAG = "billing_cycle"
@@ -96,6 +97,15 @@ class RunningStack:
             (target / file.name).write_bytes(file.read_bytes())
         (target / "manifest.json").write_bytes((source / "manifest.json").read_bytes())
 
+    @contextmanager
+    def nothing_starts_by_itself(self) -> Iterator[None]:
+        """Pause the look at the landing folder: runs by hand find an extract where it lies."""
+        self.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": True})
+        try:
+            yield
+        finally:
+            self.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": False})
+
     def runs_of(self, cycle: str) -> list[dict[str, Any]]:
         """Return the runs of a cycle that its landing started, the newest first."""
         return [run for run in self.stack.api.runs(DAG) if run.get("partition_key") == cycle]
@@ -147,8 +157,11 @@ class RunningStack:
             json={"chosen_options": [choice], "params_input": {}},
         )
 
-    def question(self, run_id: str) -> dict[str, Any]:
-        """Return the form of `release`."""
+    def asked(self, run_id: str) -> dict[str, Any]:
+        """Wait until `release` asks a person; return its form."""
+        eventually(lambda: self.states(run_id)["release"] == "awaiting_input")
+        # Airflow itself may try a task again that is answered in the instant in which it begins to wait.
+        time.sleep(3)
         return self.stack.api._request(
             "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/release/-1/hitlDetails"
         )

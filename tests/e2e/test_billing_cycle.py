@@ -125,9 +125,7 @@ def test_the_whole_run_can_be_started_again_by_hand(running, landed):
 
 def test_a_dry_run_plans_and_reports_and_sends_nothing_until_the_real_run(running):
     expected = running.sample("2026-05-T2", "--invoices", "100", "--subscribed", "0.5", "--seed", "12")
-    # Not landed under its own key before: a run by hand finds the extract where it lies.
-    running.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": True})
-    try:
+    with running.nothing_starts_by_itself():
         running.land("2026-05-T2")
         before = running.accepted()
         run_id = running.stack.api.trigger(DAG, {"cycle": "2026-05-T2", "dry_run": True})
@@ -141,8 +139,6 @@ def test_a_dry_run_plans_and_reports_and_sends_nothing_until_the_real_run(runnin
         assert running.finished(run_id) == "success"
         assert running.ledger("2026-05-T2")["states"]["delivered"] == expected["noticed"]
         assert len(running.accepted()) == len(before) + expected["noticed"]
-    finally:
-        running.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": False})
 
 
 def test_a_tripped_guard_rail_asks_a_person_and_goes_on_when_approved(running):
@@ -151,8 +147,7 @@ def test_a_tripped_guard_rail_asks_a_person_and_goes_on_when_approved(running):
     )
     running.land("2026-05-T3")
     run_id = running.run_of("2026-05-T3")
-    eventually(lambda: running.states(run_id)["release"] == "awaiting_input")
-    form = running.question(run_id)
+    form = running.asked(run_id)
     assert form["subject"] == f"Send {expected['noticed']} messages of 2026-05-T3?"
     assert "20.0%" in form["body"]
     assert form["body"].count("`+216 ** ***") == 3
@@ -171,23 +166,23 @@ def test_a_tripped_guard_rail_asks_a_person_and_goes_on_when_approved(running):
 
 def test_a_rejected_run_sends_nothing_and_ends_cleanly_with_its_report(running):
     expected = running.sample("2026-05-T4", "--invoices", "100", "--subscribed", "0.5", "--seed", "14")
-    folder = running.folder / "samples" / "2026-05-T4"
-    running.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": True})
-    running.land("2026-05-T4", folder)
-    before = running.accepted()
-    run_id = running.stack.api.trigger(DAG, {"cycle": "2026-05-T4", "approval": "always"})
-    eventually(lambda: running.states(run_id)["release"] == "awaiting_input")
-    running.respond(run_id, "Reject")
-    assert running.finished(run_id) == "success"
-    states = running.states(run_id)
-    assert (states["send"], states["settle"], states["report"]) == ("skipped", "skipped", "success")
-    assert running.ledger("2026-05-T4")["states"]["cancelled"] == expected["noticed"]
-    assert running.accepted() == before
+    with running.nothing_starts_by_itself():
+        running.land("2026-05-T4")
+        before = running.accepted()
+        run_id = running.stack.api.trigger(DAG, {"cycle": "2026-05-T4", "approval": "always"})
+        running.asked(run_id)
+        running.respond(run_id, "Reject")
+        assert running.finished(run_id) == "success"
+        # The decision stands when the task is cleared.
+        running.clear(run_id, "release")
+        states = running.states(run_id)
+        assert (states["send"], states["settle"], states["report"]) == ("skipped", "skipped", "success")
+        assert running.ledger("2026-05-T4")["states"]["cancelled"] == expected["noticed"]
+        assert running.accepted() == before
     ((decision,),) = running.query(
         "SELECT counts FROM stage WHERE name = 'release' AND run_id = %s", "fatoura", run_id
     )
     assert (decision["decision"], decision["by"]) == ("refused", "admin")
-    running.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": False})
 
 
 def test_a_broken_extract_stops_with_words_and_its_correction_runs(running):

@@ -262,8 +262,10 @@ def test_what_was_rejected_stays_so_when_the_task_is_cleared(cycle, context, ask
     with contextlib.suppress(DownstreamTasksSkipped):
         ask(context).execute_complete(context, answer("Reject"))
     plan_bills(KEY, run_id=RUN)
-    operator(context).execute(context)
+    with pytest.raises(DownstreamTasksSkipped):
+        operator(context).execute(context)
     assert states() == {"cancelled": 5}
+    assert [record["decision"] for record in recorded()] == ["refused"]
 
 
 @pytest.mark.parametrize("user", [{}, {"id": "7", "name": None}, SimpleNamespace(id="7", name=None)])

@@ -74,6 +74,20 @@ def cycle_figures(key: ExtractKey) -> Figures:
     )
 
 
+def refusal_of(key: ExtractKey) -> str | None:
+    """Return who refused to release this extract, when that was the last decision on it; else nothing."""
+    with connect() as connection:
+        decision = connection.scalar(
+            text(
+                "SELECT s.counts FROM stage s JOIN billing_cycle c ON c.id = s.cycle_id "
+                "WHERE c.key = :cycle AND s.supplement = :supplement AND s.name = 'release' "
+                "ORDER BY s.id DESC LIMIT 1"
+            ),
+            {"cycle": key.cycle, "supplement": key.supplement},
+        )
+    return decision["by"] if decision and decision["decision"] == "refused" else None
+
+
 def tripped(key: ExtractKey, figures: Figures) -> list[str]:
     """Return why a person must be asked, in sentences with figures; empty for a normal cycle."""
     settings = get_settings()

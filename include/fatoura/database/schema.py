@@ -152,7 +152,8 @@ invoice = Table(
     UniqueConstraint("invoice_number", "revision"),
     _one_of("bucket", "unsubscribed", "suppressed", "held_out", "noticed"),
     CheckConstraint("(bucket = 'noticed') = (reason IS NULL)", name="reason_unless_noticed"),
-    Index(None, "cycle_id", "bucket"),
+    # The invoices of a cycle lie together, as its notices do.
+    Index(None, "cycle_id", postgresql_using="brin"),
 )
 
 # --- Subscriptions -----------------------------------------------------------------------------------

@@ -191,7 +191,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("extract_id", "row_number", name=op.f("pk_invoice")),
         sa.UniqueConstraint("invoice_number", "revision", name=op.f("uq_invoice_invoice_number_revision")),
     )
-    op.create_index(op.f("ix_invoice_cycle_id_bucket"), "invoice", ["cycle_id", "bucket"], unique=False)
+    op.create_index(
+        op.f("ix_invoice_cycle_id"), "invoice", ["cycle_id"], unique=False, postgresql_using="brin"
+    )
     op.create_table(
         "notice",
         sa.Column("id", sa.Uuid(), server_default=sa.text("uuidv7()"), nullable=False),
@@ -486,7 +488,7 @@ def downgrade() -> None:
     )
     op.drop_index(op.f("ix_notice_cycle_id"), table_name="notice", postgresql_using="brin")
     op.drop_table("notice")
-    op.drop_index(op.f("ix_invoice_cycle_id_bucket"), table_name="invoice")
+    op.drop_index(op.f("ix_invoice_cycle_id"), table_name="invoice", postgresql_using="brin")
     op.drop_table("invoice")
     op.drop_table("gateway_rate")
     op.drop_table("district")
