@@ -6,6 +6,7 @@ rows, the stage's figures and the Data Docs. Knows nothing of subscriptions and 
 
 from __future__ import annotations
 
+import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -195,14 +196,28 @@ def _prepared(extract: _Extract, suite: Suite) -> Iterator[None]:
     """
     with ThreadPoolExecutor(1, "prepare") as pool:
         preparing = pool.submit(_prepare, extract, suite)
-        import_module("fatoura.quality.expectations")  # takes seconds, while the database works
-
+        with _garbage_left_alone():
+            import_module("fatoura.quality.expectations")  # takes seconds, while the database works
         preparing.result()
     try:
         yield
     finally:
         with begin() as connection:
             _drop_prepared(connection, extract)
+
+
+@contextmanager
+def _garbage_left_alone() -> Iterator[None]:
+    """Keep the garbage collector from looking through what is imported now, again and again.
+
+    A thousand modules hold no garbage; looking for it took a quarter of the stage's time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _prepare(extract: _Extract, suite: Suite) -> None:
