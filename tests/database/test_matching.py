@@ -30,7 +30,8 @@ def decisions(extract_id: int | None = None) -> dict[str, tuple[str, str | None]
             number: (bucket, reason)
             for number, bucket, reason in connection.execute(
                 text(
-                    f"SELECT invoice_number, bucket, reason FROM invoice {where} ORDER BY revision, row_number"
+                    f"SELECT invoice_number, bucket, reason FROM invoice {where} "
+                    "ORDER BY revision, row_number"
                 )
             )
         }
