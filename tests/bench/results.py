@@ -1,0 +1,114 @@
+"""What was measured: values of several runs, beside what they have to reach; as a table or as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FORMS = {"s": "{:,.2f} s", "MB": "{:,.0f} MB", "/s": "{:,.0f} /s", "x": "{:,.1f} ×"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that was measured.
+
+    :param runs: its value in each run.
+    :param unit: of the values: `s`, `MB`, `/s`, or `x` for a ratio.
+    :param ratios: to the bare thing of the same run, if it has one.
+    :param limit: the most that the median may be: of the ratios if there are any, else of the values.
+    :param aim: what it should rather be.
+    """
+
+    part: str
+    what: str
+    runs: Sequence[float]
+    unit: str = "s"
+    ratios: Sequence[float] = ()
+    limit: float | None = None
+    aim: float | None = None
+
+    @property
+    def median(self) -> float:
+        """The median of the values."""
+        return median(self.runs)
+
+    @property
+    def ratio(self) -> float | None:
+        """The median of the ratios."""
+        return median(self.ratios) if self.ratios else None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it reaches what it has to; nothing when there is nothing to reach."""
+        if self.limit is None:
+            return None
+        return (self.median if self.ratio is None else self.ratio) <= self.limit
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {
+            "part": self.part,
+            "what": self.what,
+            "unit": "ratio" if self.unit == "x" else self.unit,
+            "runs": [round(value, 4) for value in self.runs],
+            "median": round(self.median, 4),
+            "ratio": None if self.ratio is None else round(self.ratio, 3),
+            "limit": self.limit,
+            "aim": self.aim,
+            "met": self.met,
+        }
+
+
+def table(measures: Sequence[Measure]) -> Table:
+    """Return the table that people read."""
+    drawn = Table(show_edge=False, pad_edge=False)
+    for name, side in (
+        ("what", "left"),
+        ("median", "right"),
+        ("runs", "right"),
+        ("ratio", "right"),
+        ("to reach", "right"),
+        ("", "left"),
+    ):
+        drawn.add_column(name, justify="left" if side == "left" else "right")
+    part = None
+    for measure in measures:
+        if measure.part != part:
+            part = measure.part
+            drawn.add_section()
+            drawn.add_row(f"[bold]{part}[/bold]")
+        drawn.add_row(
+            f"  {measure.what}",
+            _said(measure.median, measure.unit),
+            _spread(measure),
+            "" if measure.ratio is None else _said(measure.ratio, "x"),
+            _to_reach(measure),
+            {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[measure.met],
+        )
+    return drawn
+
+
+def _said(value: float, unit: str) -> str:
+    return _FORMS[unit].format(value)
+
+
+def _spread(measure: Measure) -> str:
+    low, high = min(measure.runs), max(measure.runs)
+    return (
+        "" if low == high else f"{_said(low, measure.unit).split()[0]}–{_said(high, measure.unit).split()[0]}"
+    )
+
+
+def _to_reach(measure: Measure) -> str:
+    if measure.limit is None:
+        return ""
+    unit = "x" if measure.ratios else measure.unit
+    form = {"x": "{:g} ×", "s": "{:g} s", "MB": "{:g} MB"}[unit]
+    aim = "" if measure.aim is None else f" (aim {form.format(measure.aim)})"
+    return f"≤ {form.format(measure.limit)}{aim}"
