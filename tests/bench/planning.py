@@ -80,7 +80,7 @@ class _Run:
     @property
     def seconds(self) -> float:
         """Of the stages' own work."""
-        return sum(ended.answer["seconds"] for ended in self.stages.values())
+        return float(sum(ended.answer["seconds"] for ended in self.stages.values()))
 
     @property
     def whole(self) -> float:
@@ -90,7 +90,7 @@ class _Run:
     @property
     def cpu(self) -> float:
         """Of processors, for the stages' own work, the database's included."""
-        return sum(ended.answer["cpu"] + ended.server_cpu for ended in self.stages.values())
+        return float(sum(ended.answer["cpu"] + ended.server_cpu for ended in self.stages.values()))
 
 
 def measure(ground: Ground, rows: int, runs: int) -> list[Measure]:

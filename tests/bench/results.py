@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FORMS = {"s": "{:,.2f} s", "MB": "{:,.0f} MB", "/s": "{:,.0f} /s", "x": "{:,.1f} ×"}
+_SIGNS = {"x": "×"}
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,10 @@ class Measure:
 def table(measures: Sequence[Measure]) -> Table:
     """Return the table that people read."""
     drawn = Table(show_edge=False, pad_edge=False)
-    for name, side in (
-        ("what", "left"),
-        ("median", "right"),
-        ("runs", "right"),
-        ("ratio", "right"),
-        ("to reach", "right"),
-        ("", "left"),
-    ):
-        drawn.add_column(name, justify="left" if side == "left" else "right")
+    drawn.add_column("what")
+    for name in ("median", "runs", "ratio", "to reach"):
+        drawn.add_column(name, justify="right")
+    drawn.add_column()
     part = None
     for measure in measures:
         if measure.part != part:
@@ -95,20 +90,18 @@ def table(measures: Sequence[Measure]) -> Table:
 
 
 def _said(value: float, unit: str) -> str:
-    return _FORMS[unit].format(value)
+    digits = {"s": 2, "x": 1 if value >= 1 else 2}.get(unit, 0)
+    return f"{value:,.{digits}f} {_SIGNS.get(unit, unit)}"
 
 
 def _spread(measure: Measure) -> str:
-    low, high = min(measure.runs), max(measure.runs)
-    return (
-        "" if low == high else f"{_said(low, measure.unit).split()[0]}–{_said(high, measure.unit).split()[0]}"
-    )
+    low, high = (_said(value, measure.unit).split()[0] for value in (min(measure.runs), max(measure.runs)))
+    return "" if low == high else f"{low}–{high}"
 
 
 def _to_reach(measure: Measure) -> str:
     if measure.limit is None:
         return ""
-    unit = "x" if measure.ratios else measure.unit
-    form = {"x": "{:g} ×", "s": "{:g} s", "MB": "{:g} MB"}[unit]
-    aim = "" if measure.aim is None else f" (aim {form.format(measure.aim)})"
-    return f"≤ {form.format(measure.limit)}{aim}"
+    sign = "×" if measure.ratios else _SIGNS.get(measure.unit, measure.unit)
+    aim = "" if measure.aim is None else f" (aim {measure.aim:g} {sign})"
+    return f"≤ {measure.limit:g} {sign}{aim}"
