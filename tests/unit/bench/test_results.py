@@ -6,6 +6,7 @@ import io
 
 import pytest
 from rich.console import Console
+
 from tests.bench.results import Measure, table
 
 
