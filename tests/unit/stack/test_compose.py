@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fatoura.database.embedded import _CONFIGURATION
+
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -68,3 +70,9 @@ def test_everything_waits_for_the_migrations() -> None:
     for name, service in SERVICES.items():
         if service["image"] == "fatoura" and name != "migrations":
             assert service["depends_on"]["migrations"]["condition"] == "service_completed_successfully"
+
+
+def test_the_database_has_the_memory_and_the_log_with_which_speed_is_measured() -> None:
+    given = dict(re.findall(r"-c (\w+)=(\S+)", SERVICES["postgres"]["command"]))
+    names = [name for name in _CONFIGURATION if "mem" in name or "buffers" in name or "wal" in name]
+    assert {name: given.get(name) for name in names} == {name: _CONFIGURATION[name] for name in names}
