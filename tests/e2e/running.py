@@ -101,10 +101,17 @@ class RunningStack:
     def nothing_starts_by_itself(self) -> Iterator[None]:
         """Pause the look at the landing folder: runs by hand find an extract where it lies."""
         self.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": True})
+        # A look that had begun before the pause goes on, and would still see what lands now.
+        eventually(self._nobody_looks)
         try:
             yield
         finally:
             self.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": False})
+
+    def _nobody_looks(self) -> bool:
+        looks = self.stack.api.runs("extract_landing")[:3]
+        tasks = [task for run in looks for task in self.stack.api.tasks("extract_landing", run["dag_run_id"])]
+        return all(task["state"] not in ("queued", "running") for task in tasks)
 
     def runs_of(self, cycle: str) -> list[dict[str, Any]]:
         """Return the runs of a cycle that its landing started, the newest first."""
