@@ -55,6 +55,18 @@ def plan_notices(count: int, *, cycle: str = "2026-05-T1", kind: str = "bill", *
     return int(cycle_id or 0)
 
 
+def register_gateway(name: str = "fatoura_sms", adapter: str = "kannel") -> None:
+    """Make a gateway known to the receiver, as a send task does."""
+    with begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO gateway (name, adapter, capabilities, position, in_use, weight) "
+                "VALUES (:name, :adapter, '{}', 0, true, 100)"
+            ),
+            {"name": name, "adapter": adapter},
+        )
+
+
 def states(cycle_id: int) -> dict[str, int]:
     """Count a cycle's notices by state."""
     with connect() as connection:

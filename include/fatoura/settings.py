@@ -73,12 +73,20 @@ class Settings(BaseSettings):
     )
 
     # Sending
-    sms_conn_id: str = Field("fatoura_sms", description="Airflow connection of the SMS provider.")
+    sms_conn_ids: str = Field(
+        "fatoura_sms",
+        pattern=r"^[A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*$",
+        description="Airflow connections of the SMS providers, separated by commas, in the order of "
+        "fall-back.",
+    )
     sender_id: str = Field("STEG", description="Sender shown on the phone; at most 11 characters.")
     segments_per_second: float = Field(
         50, gt=0, description="The contract's rate, over all workers, in segments a second."
     )
     send_lanes: int = Field(2, ge=1, le=64, description="How many send tasks share one cycle.")
+    send_slots: int = Field(
+        4, ge=1, description="How many send tasks run at once, over all cycles: the size of Airflow's pool."
+    )
     connections: int = Field(50, ge=1, description="Concurrent requests of one send task.")
     claim_size: int = Field(500, ge=1, description="Notices claimed in one transaction.")
     lease: Duration = Field(
@@ -90,6 +98,11 @@ class Settings(BaseSettings):
     doubt_horizon: Duration = Field(
         timedelta(hours=6),
         description="How long an in-doubt notice waits for a receipt before its policy acts.",
+    )
+    no_validity_margin: Duration = Field(
+        timedelta(hours=2),
+        description="How long before the window closes sending stops through a provider that takes no "
+        "validity period: nothing else keeps it from delivering at night.",
     )
     settle_horizon: Duration = Field(
         timedelta(hours=72), description="How long a cycle waits for receipts; later ones still count."
@@ -143,7 +156,7 @@ class Settings(BaseSettings):
     # The local stack of `make up`
     airflow_port: int = Field(8080, description="Port of Airflow's UI, on loopback.")
     gateway_port: int = Field(13013, description="Port of the sandbox gateway, on loopback.")
-    parallelism: int = Field(4, ge=2, description="Workers of the local executor.")
+    parallelism: int = Field(6, ge=2, description="Workers of the local executor.")
 
     @field_validator("sender_id")
     @classmethod
@@ -153,6 +166,11 @@ class Settings(BaseSettings):
                 "a sender id is 1 to 11 ASCII characters; gateways take a longer one and drop it"
             )
         return value
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The connections of the providers, in the order of fall-back."""
+        return tuple(self.sms_conn_ids.split(","))
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -23,7 +23,7 @@ class SmsGatewayHook(BaseHook):
     that provider's adapter.
 
     :param sms_conn_id: the :ref:`HTTP connection <howto/connection:http>` with address, login and password;
-        by default the one that the setting ``FATOURA_SMS_CONN_ID`` names.
+        by default the first one that the setting ``FATOURA_SMS_CONN_IDS`` names.
     """
 
     conn_name_attr = "sms_conn_id"
@@ -32,7 +32,7 @@ class SmsGatewayHook(BaseHook):
 
     def __init__(self, sms_conn_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.sms_conn_id = sms_conn_id or get_settings().sms_conn_id
+        self.sms_conn_id = sms_conn_id or get_settings().gateways[0]
 
     def get_conn(self) -> Gateway:
         """Return the provider's adapter.
@@ -56,6 +56,7 @@ class SmsGatewayHook(BaseHook):
         return create_gateway(
             provider,
             GatewayConfig(
+                name=self.sms_conn_id,
                 base_url=address,
                 username=connection.login or "",
                 password=connection.password or "",

@@ -28,33 +28,32 @@ if TYPE_CHECKING:
 
 
 class SendNoticesOperator(BaseOperator):
-    """Send the planned notices of a billing cycle through the SMS provider.
+    """Send the planned notices of a billing cycle through the SMS providers in use.
 
-    Claims notices in the database before it submits them, keeps the contract's rate over all senders, and
-    stays inside the sending window. Several of these may work on one cycle. While the cycle waits (for the
+    Claims notices in the database before it submits them, keeps each contract's rate over all senders, and
+    stays inside the sending window. Which providers: the connections of ``FATOURA_SMS_CONN_IDS``, with the
+    shares of ``fatoura gateway set``. Several of these may work on one cycle. While the cycle waits (for the
     window, for a refusal's back-off, or for a doubt), the operator is deferred and holds no worker. Cleared
     and run again, it sends only what is still planned.
 
     :param cycle: key of the cycle, or of a supplement to it. (templated)
     :param lane: which of several senders this is; shows in the attempts' records only.
-    :param sms_conn_id: connection of the provider.
     """
 
-    template_fields: Sequence[str] = ("cycle", "sms_conn_id")
+    template_fields: Sequence[str] = ("cycle",)
 
-    def __init__(self, *, cycle: str, lane: int = 0, sms_conn_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, cycle: str, lane: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cycle = cycle
         self.lane = lane
-        self.sms_conn_id = sms_conn_id
         self._sender: Sender | None = None
 
     @cached_property
-    def hook(self) -> SmsGatewayHook:
-        """The provider's hook."""
+    def hooks(self) -> list[SmsGatewayHook]:
+        """The providers' hooks, in the order of fall-back."""
         from sms_gateway.hooks import SmsGatewayHook
 
-        return SmsGatewayHook(self.sms_conn_id)
+        return [SmsGatewayHook(name) for name in get_settings().gateways]
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send until nothing can be sent now; defer when there will be more."""
@@ -67,7 +66,7 @@ class SendNoticesOperator(BaseOperator):
         cycle_id = cycle_id_of(key.cycle)
         self._sender = Sender(
             cycle_id,
-            self.hook.get_conn(),
+            [hook.get_conn() for hook in self.hooks],
             receiver=(get_settings().receiver_url, receipt_secret()),
             worker=f"{context['run_id']} lane {self.lane}",
         )
@@ -75,9 +74,10 @@ class SendNoticesOperator(BaseOperator):
             result = asyncio.run(self._sender.run())
             stage.counts = {
                 "lane": self.lane,
+                "segments": 0,
                 **{kind: count for kind, count in sorted(result.counts.items()) if count},
-                "segments": result.segments,
                 "busy_seconds": round(result.seconds, 1),
+                **({"stopped": sorted(result.stopped)} if result.stopped else {}),
             }
         if self._sender.stopping:
             raise FatouraError("stopped on request; what had not begun was given back, nothing is lost")

@@ -25,7 +25,7 @@ def main(who: str, count: int) -> None:
 
 def _gateway() -> Any:
     address = f"http://127.0.0.1:{get_settings().gateway_port}"
-    return create_gateway("kannel", GatewayConfig(address, "fatoura", "sandbox"))
+    return create_gateway("kannel", GatewayConfig("fatoura_sms", address, "fatoura", "sandbox"))
 
 
 async def _bare(count: int) -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def _sender(count: int) -> dict[str, Any]:
 
     settings = get_settings()
     cycle = plan_notices(count)
-    sender = Sender(cycle, _gateway(), receiver=(settings.receiver_url, receipt_secret()), worker="bench")
+    sender = Sender(cycle, [_gateway()], receiver=(settings.receiver_url, receipt_secret()), worker="bench")
     began = time.monotonic()
     await sender.run()
     sent = time.monotonic()

@@ -261,14 +261,14 @@ def _send(run: Any) -> None:
         """
     )
     run(
-        "UPDATE notice SET state = 'sending', attempts = 1, gateway = 'kannel', submitted_at = sent.at, "
+        "UPDATE notice SET state = 'sending', attempts = 1, gateway = 'fatoura_sms', submitted_at = sent.at, "
         "state_since = sent.at FROM sent WHERE sent.id = notice.id"
     )
     # One in fifty meets a refusal that proves nothing was accepted, and goes again.
     run(
         """
         INSERT INTO attempt (notice_id, number, gateway, worker, claimed_at, answered_at, outcome, answer)
-        SELECT id, 1, 'kannel', 'lane-' || n % 2, at - interval '30 seconds', at - interval '29 seconds',
+        SELECT id, 1, 'fatoura_sms', 'lane-' || n % 2, at - interval '30 seconds', at - interval '29 seconds',
             'refused',
             '503 temporary failure'
         FROM sent WHERE n % 50 = 0
@@ -278,7 +278,8 @@ def _send(run: Any) -> None:
         """
         INSERT INTO attempt (notice_id, number, gateway, worker, claimed_at, answered_at, outcome, answer,
             provider_id)
-        SELECT id, 1 + (n % 50 = 0)::int, 'kannel', 'lane-' || n % 2, at, at + interval '20 milliseconds',
+        SELECT id, 1 + (n % 50 = 0)::int, 'fatoura_sms', 'lane-' || n % 2, at,
+            at + interval '20 milliseconds',
             CASE WHEN fate < 0.0015 THEN 'in_doubt' WHEN fate < 0.003 THEN 'rejected' ELSE 'accepted' END,
             CASE WHEN fate < 0.003 THEN 'time-out' ELSE '0: Accepted for delivery' END, NULL
         FROM sent
@@ -319,26 +320,26 @@ def _receive(run: Any) -> None:
         INSERT INTO receipt (gateway, received_at, raw, notice_id, attempt, status, detail, happened_at,
             match,
             matched_at)
-        SELECT 'kannel', final_at, jsonb_build_object('p', phone), notice.id, attempts, state, reason,
+        SELECT 'fatoura_sms', final_at, jsonb_build_object('p', phone), notice.id, attempts, state, reason,
             final_at,
             'moved', state_since
         FROM notice JOIN sent ON sent.id = notice.id WHERE state IN ('delivered', 'undeliverable', 'expired')
         UNION ALL
-        SELECT 'kannel', final_at + interval '1 minute', '{}', notice.id, attempts,
+        SELECT 'fatoura_sms', final_at + interval '1 minute', '{}', notice.id, attempts,
             CASE WHEN late < 0.0085 THEN 'undeliverable' ELSE state END, NULL, NULL,
             CASE WHEN late < 0.0085 THEN 'contradicted' ELSE 'repeated' END, final_at + interval '1 minute'
         FROM notice JOIN sent ON sent.id = notice.id WHERE state = 'delivered' AND late < 0.02
         UNION ALL
-        SELECT 'kannel', submitted_at, '{}', notice.id, attempts, 'accepted', 'ACK/', NULL, 'noted',
+        SELECT 'fatoura_sms', submitted_at, '{}', notice.id, attempts, 'accepted', 'ACK/', NULL, 'noted',
             submitted_at
         FROM notice JOIN sent ON sent.id = notice.id WHERE state <> 'in_doubt' AND late < 0.9
         UNION ALL
-        SELECT 'kannel', CAST(:start AS timestamptz) + interval '1 hour', '{}', uuidv7(), 1, 'delivered',
+        SELECT 'fatoura_sms', CAST(:start AS timestamptz) + interval '1 hour', '{}', uuidv7(), 1, 'delivered',
             NULL,
             NULL, 'parked', CAST(:start AS timestamptz) + interval '1 hour' FROM generate_series(1, 3)
         UNION ALL
-        SELECT 'kannel', CAST(:start AS timestamptz) + interval '1 hour', '{}', NULL, NULL, NULL, 'no id',
-            NULL,
+        SELECT 'fatoura_sms', CAST(:start AS timestamptz) + interval '1 hour', '{}', NULL, NULL, NULL,
+            'no id', NULL,
             'unreadable', NULL FROM generate_series(1, 2)
         """
     )

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from fatoura import clock
 from fatoura.database import begin, connect
 from fatoura.gateways.interface import Outcome
-from fatoura.sending import claims
+from fatoura.sending import claims, routing
 from fatoura.sending.outlook import Wait, sending_outlook
 from tests.notices import notices, plan_notices, run_sql, states
 
@@ -24,7 +24,9 @@ def _clock(database, configure):
 
 def claim(cycle_id, most=100, **options):
     values = {
-        "gateway": "kannel",
+        "gateway": "fatoura_sms",
+        "stretch": routing.WHOLE,
+        "in_use": ["fatoura_sms"],
         "worker": "test",
         "most": most,
         "lease": timedelta(minutes=5),

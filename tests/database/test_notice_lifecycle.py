@@ -18,7 +18,7 @@ from fatoura.notices.lifecycle import NoticeUnknown, notice_lives
 from fatoura.notices.planning import plan_bills
 from fatoura.receipts.intake import RawReceipt, store
 from fatoura.receipts.matching import match_receipts
-from fatoura.sending import claims
+from fatoura.sending import claims, routing
 from fatoura.subscriptions import match_extract
 from tests.notices import run_sql
 from tests.staging import row, stage_extract, subscribe
@@ -60,7 +60,9 @@ def claim() -> Message:
         [claimed] = claims.claim(
             connection,
             cycle,
-            gateway="kannel",
+            gateway="fatoura_sms",
+            stretch=routing.WHOLE,
+            in_use=["fatoura_sms"],
             worker="manual__1 lane 2",
             most=10,
             lease=timedelta(minutes=5),
@@ -82,7 +84,7 @@ def receive(message: Message, status: str | None, detail: str, **query: str) -> 
     store(
         [
             RawReceipt(
-                "kannel",
+                "fatoura_sms",
                 clock.now(),
                 raw,
                 notice_id=message.id,

@@ -23,7 +23,7 @@ def _clock(database, configure):
 
 def send(cycle: int, state: str = "accepted") -> None:
     run_sql(
-        "UPDATE notice SET state = 'sending', attempts = 1, gateway = 'kannel', submitted_at = :now",
+        "UPDATE notice SET state = 'sending', attempts = 1, gateway = 'fatoura_sms', submitted_at = :now",
         now=clock.now() - timedelta(minutes=1),
     )
     if state != "sending":
@@ -34,7 +34,13 @@ def receive(notice_id, status, **more) -> None:
     store(
         [
             RawReceipt(
-                "kannel", clock.now(), {"query": {}}, notice_id=notice_id, attempt=1, status=status, **more
+                "fatoura_sms",
+                clock.now(),
+                {"query": {}},
+                notice_id=notice_id,
+                attempt=1,
+                status=status,
+                **more,
             )
         ]
     )
@@ -137,7 +143,7 @@ def test_ten_thousand_receipts_at_once_in_batches(database):
     send(cycle)
     store(
         [
-            RawReceipt("kannel", clock.now(), {"query": {}}, notice_id=notice, attempt=1, status=word)
+            RawReceipt("fatoura_sms", clock.now(), {"query": {}}, notice_id=notice, attempt=1, status=word)
             for word, notice in itertools.product(("accepted", "delivered"), ids(cycle))
         ]
     )

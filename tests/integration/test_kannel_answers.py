@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kannel
 
 
 def config(kannel) -> GatewayConfig:
-    return GatewayConfig(kannel.base_url, USERNAME, PASSWORD, {"longest_segments": 10})
+    return GatewayConfig("fatoura_sms", kannel.base_url, USERNAME, PASSWORD, {"longest_segments": 10})
 
 
 async def submitted(config: GatewayConfig, phone: str = "+21620000000", timeout: float = 5):

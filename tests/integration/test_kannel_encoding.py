@@ -117,7 +117,7 @@ _numbers = itertools.count(21_000)
 
 async def sent(kannel, text: str) -> list[Part]:
     """Submit a text by the adapter and return what the SMS centre got."""
-    config = GatewayConfig(kannel.base_url, USERNAME, PASSWORD, {"longest_segments": 10})
+    config = GatewayConfig("fatoura_sms", kannel.base_url, USERNAME, PASSWORD, {"longest_segments": 10})
     gateway = create_gateway("kannel", config)
     phone = f"+2162{next(_numbers):06d}0"  # invented; ends with 0: delivered
     notice, measured = uuid.uuid4(), measure(text)

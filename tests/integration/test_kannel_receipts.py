@@ -29,7 +29,7 @@ class Sender:
     """Submits through one gateway and reads what it reports."""
 
     def __init__(self, base_url: str, username: str, password: str, sink: ReceiptSink):
-        config = GatewayConfig(base_url, username, password, {"longest_segments": 10})
+        config = GatewayConfig("fatoura_sms", base_url, username, password, {"longest_segments": 10})
         self.gateway = create_gateway("kannel", config)
         self.sink = sink
 

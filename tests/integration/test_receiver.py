@@ -15,10 +15,12 @@ from fatoura.database import connect
 from fatoura.receipts import intake
 from fatoura.receipts.receiver import LARGEST_BODY, create_app
 from fatoura.receipts.secret import receipt_secret
+from tests.notices import register_gateway
 
 
 @pytest.fixture
 async def client(database):
+    register_gateway()
     app = create_app()
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
@@ -28,7 +30,7 @@ async def client(database):
         yield c
 
 
-def address(secret: str | None = None, gateway: str = "kannel", **query: object) -> str:
+def address(secret: str | None = None, gateway: str = "fatoura_sms", **query: object) -> str:
     values = {"notice": uuid4(), "attempt": 1, "type": 1, "answer": "stat:DELIVRD err:000"} | query
     asked = "&".join(f"{name}={value}" for name, value in values.items())
     return f"/receipts/{gateway}/{secret or receipt_secret()}?{asked}"

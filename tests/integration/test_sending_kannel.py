@@ -36,10 +36,10 @@ async def test_every_outcome_of_a_network_settles_its_notice(database, configure
     configure(now="2026-05-20T10:00:00+01:00", segments_per_second=500, connections=20)
     port = free_port()
     cycle = plan_notices(200)
-    gateway = create_gateway("kannel", GatewayConfig(kannel.base_url, USERNAME, PASSWORD))
+    gateway = create_gateway("kannel", GatewayConfig("fatoura_sms", kannel.base_url, USERNAME, PASSWORD))
     async with receiver(port):
         sender = Sender(
-            cycle, gateway, receiver=(f"http://127.0.0.1:{port}", receipt_secret()), worker="test"
+            cycle, [gateway], receiver=(f"http://127.0.0.1:{port}", receipt_secret()), worker="test"
         )
         result = await sender.run(patience=timedelta(0))
         assert result.counts["accepted"] == 200

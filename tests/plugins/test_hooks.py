@@ -72,7 +72,7 @@ def test_the_rest_of_the_extra_goes_to_the_adapter(connect_as):
 
 
 def test_the_setting_names_the_connection_and_an_argument_wins(connect_as, configure):
-    configure(sms_conn_id="the_next_tender")
+    configure(sms_conn_ids="the_next_tender,fatoura_sms")
     connect_as("the_next_tender", **GOOD)
     connect_as("another", **GOOD | {"host": "another.example.tn"})
     assert SmsGatewayHook().sms_conn_id == "the_next_tender"
@@ -85,7 +85,7 @@ def test_the_setting_names_the_connection_and_an_argument_wins(connect_as, confi
         ({"extra": {}}, "'fatoura_sms' names no provider"),
         ({"extra": None}, "names no provider"),
         ({"extra": {"provider": ""}}, "names no provider"),
-        ({"extra": {"provider": "pigeon"}}, "no SMS provider named 'pigeon'; known are kannel"),
+        ({"extra": {"provider": "pigeon"}}, "no adapter for SMS providers named 'pigeon'; known are kannel"),
         ({"extra": {"provider": ["kannel"]}}, "names no provider"),
         ({"extra": ["kannel"]}, "names no provider"),
         ({"extra": "no JSON"}, "names no provider"),

@@ -62,7 +62,8 @@ def recorded(name: str) -> list[tuple[str, int, dict]]:
 
 
 def receive(notice_id, status: str = "delivered") -> None:
-    store([RawReceipt("kannel", clock.now(), {"query": {}}, notice_id=notice_id, attempt=1, status=status)])
+    told = {"notice_id": notice_id, "attempt": 1, "status": status}
+    store([RawReceipt("fatoura_sms", clock.now(), {"query": {}}, **told)])
 
 
 def test_a_cycle_that_can_be_sent_whole_is_sent_and_the_counts_are_returned(gateway, context):
@@ -213,15 +214,16 @@ def test_to_be_ended_before_it_began_harms_nothing():
     sender().on_kill()
 
 
-def test_the_connection_may_differ_from_task_to_task(gateway, connect_as, context, monkeypatch):
+def test_the_settings_name_the_connections(gateway, configure, context, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_THE_NEXT_TENDER", os.environ["AIRFLOW_CONN_FATOURA_SMS"])
-    monkeypatch.delenv("AIRFLOW_CONN_FATOURA_SMS")
-    plan_notices(2)
-    assert sender(sms_conn_id="the_next_tender").execute(context)["accepted"] == 2
+    configure(now=OPEN, sms_conn_ids="the_next_tender,fatoura_sms")
+    cycle = plan_notices(2)
+    assert sender().execute(context)["accepted"] == 2
+    assert {notice.gateway for notice in notices(cycle)} == {"the_next_tender"}
 
 
 def test_what_the_form_gives_is_rendered():
-    assert set(SendNoticesOperator.template_fields) == {"cycle", "sms_conn_id"}
+    assert set(SendNoticesOperator.template_fields) == {"cycle"}
     assert set(SettleReceiptsOperator.template_fields) == {"cycle"}
 
 
@@ -243,7 +245,7 @@ def test_no_number_no_text_and_no_secret_is_logged(gateway, context, caplog, beh
 
 def accept_all() -> None:
     run_sql(
-        "UPDATE notice SET state = 'sending', attempts = 1, gateway = 'kannel', submitted_at = :now",
+        "UPDATE notice SET state = 'sending', attempts = 1, gateway = 'fatoura_sms', submitted_at = :now",
         now=clock.now() - timedelta(minutes=1),
     )
     run_sql("UPDATE notice SET state = 'accepted'")

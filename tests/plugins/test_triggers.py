@@ -57,7 +57,7 @@ async def fires(task: asyncio.Task[list[object]], seconds: float = 5) -> object:
 
 def sent(state: str = "accepted") -> None:
     run_sql(
-        "UPDATE notice SET state = 'sending', attempts = 1, gateway = 'kannel', submitted_at = :now",
+        "UPDATE notice SET state = 'sending', attempts = 1, gateway = 'fatoura_sms', submitted_at = :now",
         now=clock.now(),
     )
     run_sql("UPDATE notice SET state = :state", state=state)

@@ -229,9 +229,6 @@ notice = Table(
     Index(
         "ix_notice_open", "state", "lease_until", postgresql_where=text("state IN ('sending', 'in_doubt')")
     ),
-    Index(
-        "ix_notice_provider_id", "gateway", "provider_id", postgresql_where=text("provider_id IS NOT NULL")
-    ),
     # Claimed, accepted and settled: three updates of each row, which stay in its page with this much room.
     postgresql_with={"fillfactor": "70"},
 )
@@ -250,6 +247,9 @@ attempt = Table(
     Column("answer", Text, comment="the provider's answer, shortened; never the text or the number"),
     Column("provider_id", Text),
     _one_of("outcome", "accepted", "refused", "rejected", "in_doubt"),
+    Index(
+        "ix_attempt_provider_id", "gateway", "provider_id", postgresql_where=text("provider_id IS NOT NULL")
+    ),
 )
 
 receipt = Table(
@@ -272,12 +272,25 @@ receipt = Table(
     Index(None, "notice_id", postgresql_where=text("notice_id IS NOT NULL")),
 )
 
-gateway_rate = Table(
-    "gateway_rate",
+gateway = Table(
+    "gateway",
     metadata,
-    Column("gateway", Text, primary_key=True),
+    Column("name", Text, primary_key=True, comment="of its Airflow connection"),
+    Column("adapter", Text, nullable=False, comment="how the provider is spoken to: kannel, …"),
+    Column("capabilities", JSONB, nullable=False, comment="what its interface declares that it can do"),
+    Column("position", SmallInteger, nullable=False, comment="in the order of fall-back"),
+    Column("in_use", Boolean, nullable=False, comment="whether new messages may go through it"),
+    Column("weight", Numeric, nullable=False, comment="its share beside the others' weights; 0: fall-back"),
+    Column(
+        "health", Numeric, nullable=False, server_default="1", comment="0 to 1: how much of its share it gets"
+    ),
+    _instant("health_since", nullable=False, server_default=func.clock_timestamp()),
     Column("segments_per_second", Numeric, comment="null: the setting"),
     _instant("next_free", nullable=False, server_default=func.now(), comment="the next unreserved instant"),
+    _instant("urgent_until", comment="until then urgent messages have its whole rate"),
+    CheckConstraint("weight >= 0", name="weight"),
+    CheckConstraint("health BETWEEN 0 AND 1", name="health"),
+    CheckConstraint("segments_per_second > 0", name="segments_per_second"),
 )
 
 # --- Calendar, cut-off, stages -----------------------------------------------------------------------

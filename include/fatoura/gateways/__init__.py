@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fatoura.gateways.interface import (
     Answer,
+    Balance,
     Capabilities,
     Gateway,
     GatewayConfig,
@@ -13,6 +14,7 @@ from fatoura.gateways.interface import (
     Receipt,
     ReceiptUnreadable,
     Request,
+    Token,
     TransportFailure,
     outcome_of,
     receipt_path,
@@ -21,6 +23,7 @@ from fatoura.gateways.registry import create_gateway, receipt_reader
 
 __all__ = [
     "Answer",
+    "Balance",
     "Capabilities",
     "Gateway",
     "GatewayConfig",
@@ -30,6 +33,7 @@ __all__ = [
     "Receipt",
     "ReceiptUnreadable",
     "Request",
+    "Token",
     "TransportFailure",
     "create_gateway",
     "outcome_of",

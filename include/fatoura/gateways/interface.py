@@ -6,21 +6,23 @@ with a table and carried by any transport. It must not know notices, cycles, or 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from fatoura.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
     from uuid import UUID
 
     from fatoura.notices.encoding import Encoding
     from fatoura.notices.states import State
 
-OutcomeKind = Literal["accepted", "refused", "rejected", "in_doubt", "stop"]
+OutcomeKind = Literal["accepted", "refused", "rejected", "in_doubt", "unauthorized", "stop"]
 
 
 class MessageUnfit(BadInput):
@@ -96,6 +98,7 @@ class Outcome:
     :param kind: `accepted`: the provider has it. `refused`: proven not accepted, try again later.
         `rejected`: this message will never be accepted. `stop`: proven not accepted, and no other message
         would be either (wrong credentials): it goes back to planned, and the task fails at once.
+        `unauthorized`: proven not accepted, for the token is no longer good; the session gets a new one.
         `in_doubt`: anything open.
     :param provider_id: the provider's id, where its answer gives one.
     :param answer: the provider's answer in short; never a number or a text.
@@ -110,8 +113,8 @@ class Outcome:
 class Receipt:
     """A provider's report on one message.
 
-    :param notice_id: our id, as the provider gave it back.
-    :param attempt: the attempt that it was submitted with.
+    :param notice_id: our id, as the provider gave it back; null where it knows only its own.
+    :param attempt: the attempt that it was submitted with; null where the provider does not say.
     :param provider_id: the provider's id; text, for leading zeros count.
     :param status: the state that it reports. `ACCEPTED` for an intermediate one: it proves that the
         request had been accepted, and settles a doubt.
@@ -119,8 +122,8 @@ class Receipt:
     :param happened_at: by the provider's clock, UTC.
     """
 
-    notice_id: UUID
-    attempt: int
+    notice_id: UUID | None
+    attempt: int | None
     provider_id: str | None
     status: State
     detail: str
@@ -128,17 +131,44 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """What a provider gives for the credentials, to be shown with each request.
+
+    :param seconds: how long it is good for, from the answer on.
+    """
+
+    value: str = field(repr=False)
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What is left of a provider's account.
+
+    :param amount: in `unit`, as the provider says it.
+    :param unit: such as ``SMS`` or ``TND``.
+    """
+
+    amount: Decimal
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider's interface can do; policy follows from it.
 
-    :param client_reference: receipts carry our own id.
-    :param idempotency: submitting the same id twice sends once.
-    :param status_query: it can be asked what became of a message.
-    :param receipts: `push`: it calls us. `poll`: we ask.
-    :param validity: it takes a validity period with each message.
+    :param client_reference: receipts carry our own id. Without it a receipt that comes before the answer to
+        its submit waits for the provider's id, and a doubt is never settled by a receipt.
+    :param idempotency: submitting the same id twice sends once. A notice in doubt is then submitted again
+        at once, whatever its kind.
+    :param status_query: it can be asked what became of a message, by its own id.
+    :param receipts: `push`: it calls us. `poll`: we ask, which needs `status_query`.
+    :param validity: it takes a validity period with each message. Without one, sending stops well before
+        the window closes.
     :param scheduled: it takes a time of delivery with each message.
     :param longest_segments: a longer message is cut or refused.
     :param balance: it can be asked for the account's balance.
+    :param statuses_at_once: how many messages one status query may name.
     """
 
     client_reference: bool
@@ -149,45 +179,60 @@ class Capabilities:
     scheduled: bool
     longest_segments: int
     balance: bool
+    statuses_at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """How to reach a provider, made from a connection.
 
+    :param name: the connection's; notices, receipts and reports name the gateway by it.
     :param base_url: ``http(s)://host:port``, without a path.
     :param extra: what only this provider's adapter understands; unknown names are refused by it.
     """
 
+    name: str
     base_url: str
     username: str = field(repr=False)
     password: str = field(repr=False)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Gateway(Protocol):
-    """One provider's interface. Adapters are pure: the same arguments always give the same result."""
+class Gateway(ABC):
+    """One connection to a provider, spoken to in the provider's way.
+
+    Adapters are pure: the same arguments always give the same result. What a provider's interface cannot
+    do is declared in `capabilities`, and its methods stay as they are here: nobody calls them.
+    """
+
+    adapter: ClassVar[str]
+    """The kind of interface, as a connection names it."""
 
     name: str
     capabilities: Capabilities
 
+    @abstractmethod
     def __init__(self, config: GatewayConfig) -> None: ...
 
-    def submit_request(self, message: Message) -> Request:
+    @abstractmethod
+    def submit_request(self, message: Message, token: str = "") -> Request:
         """Return the request that submits a message.
 
+        :param token: where the provider gives tokens, one that is good.
         :raises MessageUnfit: when the provider would take the message and spoil or lose it.
         """
 
+    @abstractmethod
     def read_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Return what a complete answer to a submit means. Whatever is not known is in doubt."""
 
     def receipt_url(self, base: str, secret: str, message_id: UUID, attempt: int) -> str:
-        """Return the address that the provider reports to, with our id and attempt in it.
+        """Return the address that the provider reports to; with our id and attempt in it where they help.
 
         :param base: the receiver's address as the provider reaches it.
         :param secret: shows the receiver that a report comes from the provider.
         """
+        return f"{base.rstrip('/')}{receipt_path(self.name, secret)}"
 
     @staticmethod
     def read_receipt(query: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> Receipt:
@@ -196,6 +241,37 @@ class Gateway(Protocol):
         :param query: the address's query, decoded.
         :raises ReceiptUnreadable: says what is wrong, and holds nothing personal.
         """
+        raise ReceiptUnreadable("this provider's receipts are asked for; it does not report by itself")
+
+    def token_request(self) -> Request | None:
+        """Return the request for a token; nothing where the credentials go with each request."""
+        return None
+
+    def read_token(self, status: int, headers: Mapping[str, str], body: bytes) -> Token | Outcome:
+        """Return the token, or why there is none: an outcome of kind `refused` or `stop`."""
+        raise NotImplementedError
+
+    def status_request(self, provider_ids: Sequence[str], token: str = "") -> Request:
+        """Return the request that asks what became of messages; at most `statuses_at_once` of them."""
+        raise NotImplementedError
+
+    def read_statuses(self, status: int, headers: Mapping[str, str], body: bytes) -> list[Receipt]:
+        """Return what the provider says of the messages that it was asked for, and knows.
+
+        :raises ReceiptUnreadable: when the answer as a whole cannot be read.
+        """
+        raise NotImplementedError
+
+    def balance_request(self, token: str = "") -> Request:
+        """Return the request that asks for the account's balance."""
+        raise NotImplementedError
+
+    def read_balance(self, status: int, headers: Mapping[str, str], body: bytes) -> Balance:
+        """Return the account's balance.
+
+        :raises BadInput: when the answer is not one.
+        """
+        raise NotImplementedError
 
 
 def receipt_path(gateway: str, secret: str) -> str:

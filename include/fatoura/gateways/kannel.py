@@ -15,6 +15,7 @@ from uuid import UUID
 from fatoura.errors import BadInput
 from fatoura.gateways.interface import (
     Capabilities,
+    Gateway,
     MessageUnfit,
     Outcome,
     Receipt,
@@ -96,7 +97,7 @@ _ERR = re.compile(r"\berr:([0-9A-Za-z]{1,8})")
 _SMPP_CODE = re.compile(r"0x[0-9a-f]{8}")
 
 
-class KannelGateway:
+class KannelGateway(Gateway):
     """Kannel behind its sendsms interface.
 
     POST, because it keeps the password, the number and the text out of addresses, and so out of access logs.
@@ -106,9 +107,10 @@ class KannelGateway:
     :raises BadInput: names the field of the connection that is wrong.
     """
 
-    name = "kannel"
+    adapter = "kannel"
 
     def __init__(self, config: GatewayConfig):
+        self.name = config.name
         unknown = sorted(set(config.extra) - {"path", "longest_segments"})
         if unknown:
             raise BadInput(
@@ -146,7 +148,7 @@ class KannelGateway:
             balance=False,
         )
 
-    def submit_request(self, message: Message) -> Request:
+    def submit_request(self, message: Message, token: str = "") -> Request:
         """Return the POST that submits a message, with every option explicit.
 
         :raises MessageUnfit: see `Gateway.submit_request`.

@@ -14,24 +14,25 @@ if TYPE_CHECKING:
 
     ReceiptReader = Callable[[Mapping[str, str], bytes, Mapping[str, str]], Receipt]
 
-GATEWAYS: dict[str, type[Gateway]] = {KannelGateway.name: KannelGateway}
+ADAPTERS: dict[str, type[Gateway]] = {adapter.adapter: adapter for adapter in (KannelGateway,)}
 
 
-def create_gateway(name: str, config: GatewayConfig) -> Gateway:
-    """Return the adapter of a provider.
+def create_gateway(adapter: str, config: GatewayConfig) -> Gateway:
+    """Return a connection to a provider, spoken to by the adapter of that name.
 
     :raises BadInput: for an unknown name, with the known ones, or for a configuration that it refuses.
     """
     try:
-        make = GATEWAYS[name]
+        make = ADAPTERS[adapter]
     except KeyError:
         raise BadInput(
-            f"there is no SMS provider named {name!r}; known are {', '.join(sorted(GATEWAYS))}"
+            f"there is no adapter for SMS providers named {adapter!r}; known are "
+            f"{', '.join(sorted(ADAPTERS))}"
         ) from None
     return make(config)
 
 
-def receipt_reader(name: str) -> ReceiptReader | None:
-    """Return what reads a provider's receipts, or nothing for an unknown name."""
-    gateway = GATEWAYS.get(name)
+def receipt_reader(adapter: str) -> ReceiptReader | None:
+    """Return what reads the receipts of providers of a kind, or nothing for an unknown one."""
+    gateway = ADAPTERS.get(adapter)
     return gateway.read_receipt if gateway else None

@@ -31,9 +31,10 @@ _MATCH = text(
     ), named AS MATERIALIZED (
         SELECT batch.*, coalesce(batch.notice_id, known.id) AS notice
         FROM batch LEFT JOIN LATERAL (
-            SELECT notice.id FROM notice
-            WHERE batch.notice_id IS NULL AND notice.gateway = batch.gateway
-                AND notice.provider_id = batch.provider_id
+            -- Of any attempt: a receipt can come after the notice was sent once more.
+            SELECT attempt.notice_id AS id FROM attempt
+            WHERE batch.notice_id IS NULL AND attempt.gateway = batch.gateway
+                AND attempt.provider_id = batch.provider_id
             LIMIT 1
         ) known ON true
     ), held AS MATERIALIZED (

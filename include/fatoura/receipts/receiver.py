@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -25,11 +26,14 @@ from fatoura.gateways.interface import ReceiptUnreadable
 from fatoura.receipts.intake import Intake, RawReceipt
 from fatoura.receipts.matching import match_receipts
 from fatoura.receipts.secret import is_receipt_secret, receipt_secret
+from fatoura.sending import routing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
+
+    from fatoura.gateways.registry import ReceiptReader
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +114,11 @@ async def _receive(request: Request) -> Response:
         refusals.count(address)
         return PlainTextResponse("Forbidden", status_code=403)
     gateway = request.path_params["gateway"]
-    read = receipt_reader(gateway)
+    try:
+        read = await run_in_threadpool(_reader_of, gateway)
+    except Exception:
+        log.exception("the provider of a receipt cannot be looked up; it is asked to try again")
+        return PlainTextResponse("Try again later", status_code=503)
     if read is None:
         return PlainTextResponse("Unknown provider", status_code=404)
     if len(request.url.query) > _LONGEST_QUERY:
@@ -145,6 +153,23 @@ async def _receive(request: Request) -> Response:
         log.exception("a receipt could not be stored; the provider is asked to try again")
         return PlainTextResponse("Try again later", status_code=503)
     return PlainTextResponse("taken", status_code=200)
+
+
+@cache
+def _adapter_of(gateway: str) -> str:
+    with connect() as connection:
+        adapter = routing.adapter_of(connection, gateway)
+    if adapter is None:
+        raise LookupError(gateway)  # not remembered: it may be registered any moment
+    return adapter
+
+
+def _reader_of(gateway: str) -> ReceiptReader | None:
+    """Return what reads a gateway's receipts, also when no new messages go through it any more."""
+    try:
+        return receipt_reader(_adapter_of(gateway))
+    except LookupError:
+        return None
 
 
 def _ask_the_database() -> None:

@@ -15,12 +15,14 @@ from fatoura import clock
 from fatoura.gateways.interface import Message
 from fatoura.notices.kinds import InDoubt, all_kinds
 from fatoura.notices.planning import BILL_KINDS
+from fatoura.sending.routing import BUCKET, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from fatoura.gateways.interface import Outcome
+    from fatoura.sending.routing import Stretch
 
 # A notice in doubt goes out again at most once, only where its kind says that a second copy does less harm
 # than none (a bill), and never when a correction of it has been planned since.
@@ -32,10 +34,16 @@ REPEATABLE = """(
             AND later.subject = notice.subject AND later.sequence > notice.sequence
     )
 )"""
-_MAY_REPEAT = REPEATABLE + " AND submitted_at <= :doubt_before"
+# Only the gateway that it is in doubt with may have it again, for as long as that one is in use.
+_MAY_REPEAT = (
+    REPEATABLE + " AND submitted_at <= :doubt_before AND (gateway = :gateway OR gateway <> ALL(:in_use))"
+)
+# Where the provider recognises a repeat, one harms nobody, whatever the kind.
+_MAY_ASK_AGAIN = "state = 'in_doubt' AND gateway = :gateway AND send_until > :now"
 _MAY_GO = """
     state = 'planned' AND send_from <= :now AND send_until > :now AND (retry_at IS NULL OR retry_at <= :now)
 """
+_IN_STRETCH = f" AND {BUCKET} >= :low AND {BUCKET} < :high"
 _CLAIM = """
     WITH chosen AS (
         SELECT id FROM notice WHERE cycle_id = :cycle AND {candidates}
@@ -56,10 +64,14 @@ _CLAIM = """
 
 @dataclass(frozen=True)
 class Claim:
-    """One notice that this sender may hand over now; `repr` shows neither number nor text."""
+    """One notice that this sender may hand over now; `repr` shows neither number nor text.
+
+    :param priority: lower goes first.
+    """
 
     message: Message
     send_until: datetime
+    priority: int
 
 
 def repeatable_kinds() -> list[str]:
@@ -77,18 +89,24 @@ def claim(
     cycle_id: int,
     *,
     gateway: str,
+    stretch: Stretch,
+    in_use: Sequence[str],
     worker: str,
     most: int,
     lease: timedelta,
     doubt_horizon: timedelta,
     sender_id: str,
+    recognises_repeats: bool = False,
 ) -> list[Claim]:
     """Claim up to `most` notices of a cycle, the most urgent first. The caller commits before it sends.
 
     Notices in doubt whose horizon has passed, and whose kind may be repeated, come after the planned ones.
 
+    :param stretch: which notices go through this gateway now.
+    :param in_use: all gateways that messages may go through.
     :param worker: who claims, for the attempt's record.
     :param lease: after this long without an outcome, the claim is in doubt.
+    :param recognises_repeats: the provider sends a message once however often it is submitted.
     """
     values = {
         "cycle": cycle_id,
@@ -98,9 +116,19 @@ def claim(
         "worker": worker,
         "most": most,
     }
-    rows = connection.execute(text(_CLAIM.format(candidates=_MAY_GO)), values).all()
+    candidates = _MAY_GO
+    if stretch != WHOLE:
+        candidates += _IN_STRETCH
+        values |= {"low": stretch.low, "high": stretch.high}
+    rows = connection.execute(text(_CLAIM.format(candidates=candidates)), values).all()
+    if not rows and recognises_repeats:
+        rows = connection.execute(text(_CLAIM.format(candidates=_MAY_ASK_AGAIN)), values).all()
     if not rows:
-        values |= {**repeatable_values(), "doubt_before": clock.now() - doubt_horizon}
+        values |= {
+            **repeatable_values(),
+            "doubt_before": clock.now() - doubt_horizon,
+            "in_use": list(in_use),
+        }
         rows = connection.execute(text(_CLAIM.format(candidates=_MAY_REPEAT)), values).all()
     return [
         Claim(
@@ -116,6 +144,7 @@ def claim(
                 receipt_url="",  # known when it is submitted
             ),
             row.send_until,
+            row.priority,
         )
         for row in rows
     ]

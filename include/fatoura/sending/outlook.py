@@ -40,12 +40,17 @@ class Outlook:
     until: datetime | None = None
 
 
-def window_closes(connection: Connection) -> datetime | None:
-    """Return when the window that is open now closes for sending, or nothing when it is closed."""
+def window_closes(connection: Connection, *, takes_validity: bool = True) -> datetime | None:
+    """Return when the window that is open now closes for sending, or nothing when it is closed.
+
+    :param takes_validity: whether the provider takes a validity period with each message. Without one
+        nothing but time keeps it from delivering at night.
+    """
     calendar, now = load_calendar(connection), clock.now()
     if not calendar.is_open(now):
         return None
-    closes = calendar.closing(now) - CLOSING_MARGIN
+    margin = CLOSING_MARGIN if takes_validity else get_settings().no_validity_margin
+    closes = calendar.closing(now) - margin
     return closes if closes > now else None
 
 
@@ -83,7 +88,11 @@ def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
     if why is Wait.OTHERS:
         return Outlook(why, until)
     calendar = load_calendar(connection)
-    if window_closes(connection) is None:
+    # As long as one gateway may be used, it takes the others' messages too.
+    validity: bool | None = connection.scalar(
+        text("SELECT bool_or(CAST(capabilities ->> 'validity' AS boolean)) FROM gateway WHERE in_use")
+    )
+    if window_closes(connection, takes_validity=validity is not False) is None:
         after = now if not calendar.is_open(now) else calendar.closing(now)
         opening = calendar.next_opening(max(until, after))
         return Outlook(Wait.WINDOW, opening)

@@ -154,7 +154,7 @@ class Demonstration:
             airflow_port=ui,
             gateway_port=gateway,
             receiver_port=receiver,
-            sms_conn_id="fatoura_sms",
+            sms_conn_ids="fatoura_sms",
             now=f"{(morning - datetime.now(zone)).total_seconds():+.0f}",
             landing_poll=timedelta(seconds=5),
             segments_per_second=max(200, self.base.segments_per_second),

@@ -132,7 +132,7 @@ class StackEnvironment:
 
     @property
     def _connection_name(self) -> str:
-        return f"AIRFLOW_CONN_{self.settings.sms_conn_id.upper()}"
+        return f"AIRFLOW_CONN_{self.settings.gateways[0].upper()}"
 
     def _sandbox_connection(self, password: str) -> str:
         return json.dumps(

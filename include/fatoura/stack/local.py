@@ -289,7 +289,7 @@ class LocalStack:
         self._migrate(lambda: start("receiver"))
         start("api-server", "scheduler", "dag-processor", "triggerer")
         self._wait_until_ready(started, began)
-        self.api.ensure_pool(POOL, self.settings.send_lanes, "Tasks that hand messages to the SMS provider.")
+        self.api.ensure_pool(POOL, self.settings.send_slots, "Tasks that hand messages to the SMS provider.")
 
     def _migrate(self, after_ours: Callable[[], None]) -> None:
         postgres = self.environment.postgres

@@ -24,7 +24,7 @@ from fatoura.gateways import (
 from fatoura.notices.encoding import measure
 from fatoura.notices.states import State
 
-CONFIG = GatewayConfig("http://gateway:13013", "steg", "s3cr3t-word")
+CONFIG = GatewayConfig("fatoura_sms", "http://gateway:13013", "steg", "s3cr3t-word")
 NOTICE = UUID("0190a1b2-0000-7000-8000-000000000001")
 URL = "http://receiver/receipts/kannel/x?notice=1"
 
@@ -296,7 +296,7 @@ def test_kannel_gives_back_our_own_part_of_the_address_unchanged(secret, notice,
 def test_the_receipt_address_asks_for_neither_number_sender_nor_text():
     url = gateway().receipt_url("http://receiver:8081/", "w%d/ord", NOTICE, 1)
     assert url == (
-        "http://receiver:8081/receipts/kannel/w%%25d%%2Ford?notice=0190a1b2-0000-7000-8000-000000000001"
+        "http://receiver:8081/receipts/fatoura_sms/w%%25d%%2Ford?notice=0190a1b2-0000-7000-8000-000000000001"
         "&attempt=1&type=%d&time=%T&smsc=%i&smsc_message=%F&answer=%A"
     )
 

@@ -51,7 +51,7 @@ async def transport():
 
 
 def adapter(sandbox: Sandbox):
-    config = GatewayConfig(sandbox.base_url, "fatoura", "sandbox", {"longest_segments": 10})
+    config = GatewayConfig("fatoura_sms", sandbox.base_url, "fatoura", "sandbox", {"longest_segments": 10})
     return create_gateway("kannel", config)
 
 
@@ -114,7 +114,7 @@ async def test_an_accepted_message_is_acknowledged_and_then_reported_delivered(s
     assert (first.detail, last.detail) == ("ACK", "DELIVRD err:000")
     assert first.provider_id == last.provider_id == "0000000001"
     assert {first.attempt, last.attempt} == {1}
-    assert sink.received[0].path == "/receipts/kannel/word"
+    assert sink.received[0].path == "/receipts/fatoura_sms/word"
     assert sink.received[0].headers["User-Agent"] == "Kannel/1.4.5"
     assert sink.received[0].headers["Connection"] == "keep-alive"
 

@@ -97,6 +97,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("notice_id", "number", name=op.f("pk_attempt")),
     )
+    op.create_index(
+        "ix_attempt_provider_id",
+        "attempt",
+        ["gateway", "provider_id"],
+        unique=False,
+        postgresql_where=sa.text("provider_id IS NOT NULL"),
+    )
     op.create_table(
         "billing_cycle",
         sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
@@ -147,8 +154,36 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("code", name=op.f("pk_district")),
     )
     op.create_table(
-        "gateway_rate",
-        sa.Column("gateway", sa.Text(), nullable=False),
+        "gateway",
+        sa.Column("name", sa.Text(), nullable=False, comment="of its Airflow connection"),
+        sa.Column("adapter", sa.Text(), nullable=False, comment="how the provider is spoken to: kannel, …"),
+        sa.Column(
+            "capabilities",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="what its interface declares that it can do",
+        ),
+        sa.Column("position", sa.SmallInteger(), nullable=False, comment="in the order of fall-back"),
+        sa.Column("in_use", sa.Boolean(), nullable=False, comment="whether new messages may go through it"),
+        sa.Column(
+            "weight",
+            sa.Numeric(),
+            nullable=False,
+            comment="its share beside the others' weights; 0: fall-back",
+        ),
+        sa.Column(
+            "health",
+            sa.Numeric(),
+            server_default="1",
+            nullable=False,
+            comment="0 to 1: how much of its share it gets",
+        ),
+        sa.Column(
+            "health_since",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
         sa.Column("segments_per_second", sa.Numeric(), nullable=True, comment="null: the setting"),
         sa.Column(
             "next_free",
@@ -157,7 +192,16 @@ def upgrade() -> None:
             nullable=False,
             comment="the next unreserved instant",
         ),
-        sa.PrimaryKeyConstraint("gateway", name=op.f("pk_gateway_rate")),
+        sa.Column(
+            "urgent_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="until then urgent messages have its whole rate",
+        ),
+        sa.CheckConstraint("health BETWEEN 0 AND 1", name=op.f("ck_gateway_health")),
+        sa.CheckConstraint("segments_per_second > 0", name=op.f("ck_gateway_segments_per_second")),
+        sa.CheckConstraint("weight >= 0", name=op.f("ck_gateway_weight")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_gateway")),
     )
     op.create_table(
         "invoice",
@@ -288,13 +332,6 @@ def upgrade() -> None:
         ["cycle_id", "priority", "id"],
         unique=False,
         postgresql_where=sa.text("state = 'planned'"),
-    )
-    op.create_index(
-        "ix_notice_provider_id",
-        "notice",
-        ["gateway", "provider_id"],
-        unique=False,
-        postgresql_where=sa.text("provider_id IS NOT NULL"),
     )
     op.create_table(
         "receipt",
@@ -479,9 +516,6 @@ def downgrade() -> None:
         op.f("ix_receipt_notice_id"), table_name="receipt", postgresql_where=sa.text("notice_id IS NOT NULL")
     )
     op.drop_table("receipt")
-    op.drop_index(
-        "ix_notice_provider_id", table_name="notice", postgresql_where=sa.text("provider_id IS NOT NULL")
-    )
     op.drop_index("ix_notice_planned", table_name="notice", postgresql_where=sa.text("state = 'planned'"))
     op.drop_index(
         "ix_notice_open", table_name="notice", postgresql_where=sa.text("state IN ('sending', 'in_doubt')")
@@ -490,7 +524,7 @@ def downgrade() -> None:
     op.drop_table("notice")
     op.drop_index(op.f("ix_invoice_cycle_id"), table_name="invoice", postgresql_using="brin")
     op.drop_table("invoice")
-    op.drop_table("gateway_rate")
+    op.drop_table("gateway")
     op.drop_table("district")
     op.drop_index(op.f("ix_cutoff_case_cycle_id"), table_name="cutoff_case")
     op.drop_index(
@@ -501,6 +535,9 @@ def downgrade() -> None:
     op.drop_table("cutoff_case")
     op.drop_table("calendar_day")
     op.drop_table("billing_cycle")
+    op.drop_index(
+        "ix_attempt_provider_id", table_name="attempt", postgresql_where=sa.text("provider_id IS NOT NULL")
+    )
     op.drop_table("attempt")
     op.drop_table("announcement")
     op.execute("DROP FUNCTION notice_state_moves()")

@@ -1,0 +1,264 @@
+"""One gateway's part of a sender: takes its share of a cycle's notices to the provider, at its pace.
+
+Made by the sender. A line never decides by itself to send a message again, and never takes what is in doubt
+with another gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from fatoura import clock
+from fatoura.database import begin
+from fatoura.gateways.interface import Message, MessageUnfit, Outcome
+from fatoura.gateways.session import Session
+from fatoura.gateways.transport import Transport
+from fatoura.notices.planning import cancel_replaced
+from fatoura.sending import claims, routing
+from fatoura.sending.outlook import window_closes
+from fatoura.sending.pace import URGENT_PRIORITY, Pace
+from fatoura.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
+    from fatoura.gateways.interface import Gateway
+
+log = logging.getLogger(__name__)
+
+# A claim holds about this much of the contract's rate, so that leases and others see it soon.
+_CLAIM_SECONDS = 5
+_FLUSH_SECONDS = 0.1
+_WRITE_TRIES = 6  # outcomes are kept and written again while the database restarts: about a minute
+_REFUSALS_IN_A_ROW = 20  # so many with no success between: the provider, not the messages, is the trouble
+_FIRST_BACK_OFF = timedelta(seconds=5)
+_LONGEST_BACK_OFF = timedelta(minutes=5)
+# How often a line with nothing of its own looks whether the other lines have left it something.
+_LOOK_SECONDS = 0.5
+
+
+class Line:
+    """Sends one cycle's notices through one gateway.
+
+    :param cycle_id: whose notices.
+    :param gateway: the provider's adapter.
+    :param receiver: URL and secret of the receipt receiver, as the provider reaches it.
+    :param worker: who sends, for the attempts' records.
+    :param counts: outcomes, shared by the sender's lines; `segments` counts those accepted.
+    """
+
+    def __init__(
+        self,
+        cycle_id: int,
+        gateway: Gateway,
+        *,
+        receiver: tuple[str, str],
+        worker: str,
+        counts: Counter[str],
+    ) -> None:
+        self.gateway = gateway
+        self._cycle_id = cycle_id
+        self._receiver = receiver
+        self._worker = worker
+        self._counts = counts
+        self._settings = get_settings()
+        self._lines: Sequence[Line] = (self,)
+        self._pace = Pace(gateway.name)
+        self._back_off = _FIRST_BACK_OFF
+        self._refused_in_a_row = 0
+        self._healthy = True
+        self.stopping = False
+        self.refused_for_good: str | None = None
+        """Why the provider refuses everything, when trying again cannot mend it."""
+        self.rests_until: datetime | None = None
+        """While the provider refuses everything for a time."""
+        self.idle = False
+        """Whether there is nothing for it to do now."""
+
+    async def run(self, lines: Sequence[Line]) -> None:
+        """Send until no line has anything to do now.
+
+        :param lines: all lines of the sender, this one too.
+        """
+        self._lines = lines
+        answers: asyncio.Queue[tuple[Message, Outcome]] = asyncio.Queue()
+        writer = asyncio.create_task(self._write_answers(answers))
+        try:
+            async with Transport(
+                connections=self._settings.connections, timeout=self._settings.request_timeout.total_seconds()
+            ) as transport:
+                session = Session(self.gateway, transport)
+                while not self.stopping:
+                    self.idle = not await self._send_claims(session, answers)
+                    if self.idle and all(line.idle for line in lines):
+                        return
+                    if self.idle:
+                        await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            self.idle = True
+            await answers.join()
+            writer.cancel()
+
+    async def _send_claims(self, session: Session, answers: asyncio.Queue[tuple[Message, Outcome]]) -> bool:
+        """Claim and send as long as there is something; tell whether there was."""
+        if self._is_resting():
+            await asyncio.to_thread(self._note_trouble)
+            return False
+        found = False
+        room = asyncio.Semaphore(self._settings.connections)
+        under_way: set[asyncio.Task[None]] = set()
+        try:
+            while not self._should_pause():
+                batch, closes = await asyncio.to_thread(self._claim)
+                if not batch:
+                    return found
+                found, self.idle = True, False
+                for position, claim in enumerate(batch):
+                    await room.acquire()
+                    urgent = claim.priority <= URGENT_PRIORITY
+                    await self._pace.wait(claim.message.segments, urgent=urgent)
+                    minutes = self._minutes_left(claim, closes)
+                    if self._should_pause() or minutes < 1:
+                        await asyncio.to_thread(self._give_back, [held.message for held in batch[position:]])
+                        return found
+                    message = replace(
+                        claim.message,
+                        validity_minutes=minutes,
+                        receipt_url=self.gateway.receipt_url(
+                            *self._receiver, claim.message.id, claim.message.attempt
+                        ),
+                    )
+                    task = asyncio.create_task(self._submit(session, message, answers))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+                    task.add_done_callback(lambda _: room.release())
+        finally:
+            if under_way:
+                await asyncio.wait(under_way)
+        return found
+
+    def _is_resting(self) -> bool:
+        if self.refused_for_good is not None:
+            return True
+        if self.rests_until is not None and clock.now() < self.rests_until:
+            return True
+        if self.rests_until is not None:
+            self.rests_until, self._refused_in_a_row = None, 0
+        return False
+
+    def _should_pause(self) -> bool:
+        return (
+            self.stopping or self.refused_for_good is not None or self._refused_in_a_row >= _REFUSALS_IN_A_ROW
+        )
+
+    @staticmethod
+    def _minutes_left(claim: claims.Claim, closes: datetime) -> int:
+        """Return the validity to hand over: never past the window's end, the last day, or the kind's own."""
+        end = min(closes, claim.send_until)
+        return min(claim.message.validity_minutes, int((end - clock.now()).total_seconds() // 60))
+
+    def _claim(self) -> tuple[list[claims.Claim], datetime]:
+        name, capabilities = self.gateway.name, self.gateway.capabilities
+        names = [line.gateway.name for line in self._lines]
+        with begin() as connection:
+            claims.expire_leases(connection)
+            self._counts["replaced"] += cancel_replaced(connection, self._cycle_id)
+            self._counts["too_late"] += claims.cancel_late(connection, self._cycle_id)
+            closing = {
+                validity: window_closes(connection, takes_validity=validity)
+                for validity in {line.gateway.capabilities.validity for line in self._lines}
+            }
+            closes = closing[capabilities.validity]
+            if closes is None:
+                return [], clock.now()
+            # A gateway that may not send now leaves its share to those that may.
+            open_now = {
+                line.gateway.name
+                for line in self._lines
+                if closing[line.gateway.capabilities.validity] is not None
+            }
+            standings = [one for one in routing.standings(connection, names) if one.name in open_now]
+            self._healthy = all(one.health >= 1 for one in standings if one.name == name)
+            batch = claims.claim(
+                connection,
+                self._cycle_id,
+                gateway=name,
+                stretch=routing.stretches(standings)[name],
+                in_use=names,
+                worker=self._worker,
+                most=min(self._settings.claim_size, max(1, int(self._pace.rate * _CLAIM_SECONDS))),
+                lease=self._settings.lease,
+                doubt_horizon=self._settings.doubt_horizon,
+                sender_id=self._settings.sender_id,
+                recognises_repeats=capabilities.idempotency,
+            )
+            return batch, closes
+
+    def _give_back(self, messages: list[Message]) -> None:
+        with begin() as connection:
+            claims.give_back(connection, messages)
+
+    def _note_trouble(self) -> None:
+        with begin() as connection:
+            routing.note_trouble(connection, self.gateway.name, for_good=self.refused_for_good is not None)
+
+    async def _submit(
+        self, session: Session, message: Message, answers: asyncio.Queue[tuple[Message, Outcome]]
+    ) -> None:
+        try:
+            outcome = await session.submit(message)
+        except MessageUnfit as unfit:
+            outcome = Outcome("rejected", None, str(unfit))
+        except Exception as error:
+            # Whatever it was, it may have happened after the request went out.
+            log.exception("notice %s: submitting failed", message.id)
+            outcome = Outcome("in_doubt", None, f"{type(error).__name__} while submitting")
+        if outcome.kind == "stop":
+            self.refused_for_good = outcome.answer
+        if outcome.kind == "refused":
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row == _REFUSALS_IN_A_ROW:
+                self.rests_until = clock.now() + self._back_off
+        else:
+            self._refused_in_a_row = 0
+        if outcome.kind == "accepted":
+            self._counts["segments"] += message.segments
+            self._back_off = _FIRST_BACK_OFF
+        self._counts[outcome.kind] += 1
+        answers.put_nowait((message, outcome))
+
+    async def _write_answers(self, answers: asyncio.Queue[tuple[Message, Outcome]]) -> None:
+        """Write answers in batches, for as long as the line runs."""
+        while True:
+            batch = [await answers.get()]
+            await asyncio.sleep(_FLUSH_SECONDS)
+            while not answers.empty():
+                batch.append(answers.get_nowait())
+            await self._write_patiently(batch)
+            for _ in batch:
+                answers.task_done()
+
+    async def _write_patiently(self, batch: list[tuple[Message, Outcome]]) -> None:
+        for attempt in range(1, _WRITE_TRIES + 1):
+            try:
+                await asyncio.to_thread(self._write, batch)
+            except Exception:
+                log.exception("outcomes of %d messages could not be written (try %d)", len(batch), attempt)
+                await asyncio.sleep(2**attempt)
+            else:
+                return
+        # Their leases end, and they are in doubt: known, counted, and never sent again blindly.
+        self._counts["unwritten"] += len(batch)
+
+    def _write(self, batch: list[tuple[Message, Outcome]]) -> None:
+        with begin() as connection:
+            claims.write_outcomes(connection, batch, retry_after=self._back_off)
+            if not self._healthy and any(outcome.kind == "accepted" for _, outcome in batch):
+                routing.note_recovery(connection, self.gateway.name)
+        if self._refused_in_a_row:
+            self._back_off = min(self._back_off * 2, _LONGEST_BACK_OFF)
