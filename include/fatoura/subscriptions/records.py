@@ -5,21 +5,20 @@ Used by the import. What is wrong with a row is told by field and code, never wi
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from fatoura.csv_lines import cut
 from fatoura.errors import BadInput
 from fatoura.languages import LANGUAGES
 from fatoura.phones import PhoneError, parse_mobile
 from fatoura.references import is_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 COLUMNS = ("customer_reference", "phone", "language", "channel", "consent_date")
 CHANNELS = ("coupon", "web")
@@ -102,7 +101,7 @@ def read_file(stream: TextIO) -> tuple[Header, Iterator[Record]]:
     :param stream: opened as UTF-8 (a BOM is tolerated) with ``surrogateescape``, newlines untouched.
     :raises BadInput: when the file has no readable header.
     """
-    records = _records(stream)
+    records = cut(stream)
     header = next(records, None)
     if header is None:
         raise BadInput("the file is empty")
@@ -110,7 +109,9 @@ def read_file(stream: TextIO) -> tuple[Header, Iterator[Record]]:
         raise BadInput("the file is not UTF-8 text: save it as CSV with the encoding UTF-8")
     if not header.cut:
         raise BadInput("the first line is no CSV: its quotes do not match")
-    return Header.read(header.fields), (record._replace(row=record.row - 1) for record in records)
+    return Header.read(header.fields), (
+        Record(row, record.fields, record.cut) for row, record in enumerate(records, start=1)
+    )
 
 
 def check(record: Record, header: Header, today: date) -> Subscriber | list[Flaw]:
@@ -144,33 +145,6 @@ def check(record: Record, header: Header, today: date) -> Subscriber | list[Flaw
     if flaws or consent_date is None:
         return flaws
     return Subscriber(reference, phone, language, channel, consent_date)
-
-
-def _records(stream: TextIO) -> Iterator[Record]:
-    """Cut the stream into records. A line that spoils the cutting is set aside alone, without those after."""
-    number = 0
-    lines: Iterable[str] = stream
-    while True:
-        taken: list[str] = []
-        reader = csv.reader(_noting(lines, taken), strict=True)
-        try:
-            for fields in reader:
-                if fields:  # a blank line is no record
-                    number += 1
-                    yield Record(number, fields, cut=True)
-                taken.clear()
-            return
-        except csv.Error:
-            # An open quote runs on over the lines that follow: give those back.
-            number += 1
-            yield Record(number, [taken[0].rstrip("\r\n")], cut=False)
-            lines = chain(taken[1:], lines)
-
-
-def _noting(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
-    for line in lines:
-        taken.append(line)
-        yield line
 
 
 @lru_cache(maxsize=10_000)
