@@ -1,6 +1,6 @@
 """The one place that judges and masks phone numbers: Tunisian mobiles, kept as E.164.
 
-Called by imports, enrolment and everything that shows a number. Its errors never hold the number.
+Called by imports, enrolment, statements and everything that shows a number. Its errors never hold the number.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from fatoura.errors import BadInput
 
 _REGION = "TN"
 _COUNTRY_CODE = 216
+_NATIONAL_DIGITS = 8
+_LONGEST_DIGITS = 15  # of any number in the world
 
 # Small ranges in 3x are handed out to fixed and to mobile lines alike.
 _MOBILE = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
@@ -78,6 +80,20 @@ def _unparsed(error: NumberParseException) -> PhoneError:
     if error.error_type in (NumberParseException.TOO_SHORT_NSN, NumberParseException.TOO_SHORT_AFTER_IDD):
         return PhoneError("too_short", "the phone number is too short: 8 digits are needed after +216")
     return PhoneError("unreadable", "the phone number cannot be read")
+
+
+def comparable(text: str) -> str | None:
+    """Write a number as E.164, without judging it: to find it again among those that messages went to.
+
+    :returns: nothing when it holds something other than digits and the usual signs, or too few or many.
+    """
+    written = "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
+    if not _WRITTEN.fullmatch(written):
+        return None
+    digits = "".join(str(unicodedata.digit(c)) for c in written if c.isdigit()).removeprefix("00")
+    if len(digits) == _NATIONAL_DIGITS:
+        return f"+{_COUNTRY_CODE}{digits}"
+    return f"+{digits}" if _NATIONAL_DIGITS < len(digits) <= _LONGEST_DIGITS else None
 
 
 def mask(e164: str) -> str:

@@ -119,6 +119,13 @@ class Settings(BaseSettings):
     )
     bills_a_year: int = Field(6, ge=1, description="Bills that a customer gets in a year.")
 
+    # Provider statements
+    statement_forms: Path | None = Field(
+        None,
+        description="Folder with the utility's own forms of provider statements; they go before those that "
+        "come along.",
+    )
+
     # Receipts
     receiver_host: str = Field("127.0.0.1", description="Address that the receipt receiver binds.")
     receiver_port: int = Field(8081, description="Port of the receipt receiver.")
@@ -180,6 +187,8 @@ class Settings(BaseSettings):
         if "://" not in self.landing:
             fill(self, "landing", str(self.home / self.landing))
         fill(self, "reports", self.home / self.reports if self.reports != Path() else self.var / "reports")
+        if self.statement_forms is not None:
+            fill(self, "statement_forms", self.home / self.statement_forms)
         if self.receipt_secret_file == Path():
             fill(self, "receipt_secret_file", self.var / "secrets" / "receipt_secret")
         if not self.database_url:

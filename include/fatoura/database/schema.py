@@ -23,6 +23,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Interval,
     MetaData,
     Numeric,
     SmallInteger,
@@ -250,6 +251,8 @@ attempt = Table(
     Index(
         "ix_attempt_provider_id", "gateway", "provider_id", postgresql_where=text("provider_id IS NOT NULL")
     ),
+    # Attempts are written in the order of time: a few pages of index find a month among those of years.
+    Index(None, "claimed_at", postgresql_using="brin"),
 )
 
 receipt = Table(
@@ -291,6 +294,79 @@ gateway = Table(
     CheckConstraint("weight >= 0", name="weight"),
     CheckConstraint("health BETWEEN 0 AND 1", name="health"),
     CheckConstraint("segments_per_second > 0", name="segments_per_second"),
+)
+
+# --- Provider statements -----------------------------------------------------------------------------
+
+statement = Table(
+    "statement",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("gateway", Text, nullable=False),
+    Column("period", Date, nullable=False, comment="the first day of its month"),
+    Column("level", Text, nullable=False, comment="detail: a line a message; summary: a line a kind of them"),
+    Column("file", Text, nullable=False, comment="its name"),
+    Column("digest", Text, nullable=False, comment="sha256 over the file and the form it was read by"),
+    Column("form", Text, nullable=False),
+    Column("time_window", Interval, nullable=False, comment="how far the two clocks may lie apart"),
+    Column("segment_price_millimes", Numeric, comment="the contract's with this provider; null: the setting"),
+    Column("lines", BigInteger, nullable=False, comment="that could be counted"),
+    Column("set_aside", BigInteger, nullable=False, comment="lines that could not"),
+    Column("declared_segments", BigInteger, comment="the file's own total, where it has one"),
+    Column("declared_millimes", Numeric, comment="the same"),
+    _instant("imported_at", nullable=False),
+    Column("revision", SmallInteger, nullable=False, server_default="1", comment="2: a first correction, …"),
+    UniqueConstraint("gateway", "period"),
+    _one_of("level", "detail", "summary"),
+    CheckConstraint("extract(day FROM period) = 1", name="period"),
+    comment="What a provider says that it counted in a month.",
+)
+
+statement_line = Table(
+    "statement_line",
+    metadata,
+    Column("statement_id", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False, comment="in the file, 1-based"),
+    Column("message", Integer, nullable=False, comment="the line of the message's first part; often itself"),
+    Column("notice_id", Uuid, comment="our id in it; no foreign key: it may be unknown"),
+    Column("attempt", SmallInteger),
+    Column("provider_id", Text),
+    Column("recipient", Text, info=PERSONAL, comment="E.164, as far as it can be told; null once erased"),
+    _instant("submitted_at", comment="by the provider's clock"),
+    _instant("submitted_until", comment="the end of the second, minute or day that it stands for"),
+    Column("messages", Integer, comment="1, or of a summary how many"),
+    Column("segments", Integer, comment="null: the file does not say"),
+    Column("amount_millimes", Numeric, comment="null: the file does not say"),
+    Column("status", Text, comment="the provider's word"),
+    Column("billed", Boolean, nullable=False),
+    Column("label", Text, comment="of a summary: what was counted"),
+    Column(
+        "kinds", ARRAY(Text), comment="of a summary: our kinds of notice; null: all that no other line counts"
+    ),
+)
+
+statement_match = Table(
+    "statement_match",
+    metadata,
+    Column("statement_id", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    Column("notice_id", Uuid, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("matched_by", Text, nullable=False),
+    Column("surplus", Boolean, nullable=False, comment="another line counts the same attempt already"),
+    _one_of("matched_by", "notice_id", "provider_id", "recipient"),
+    Index(None, "notice_id", "attempt"),
+    comment="Which attempt a line is about.",
+)
+
+statement_flaw = Table(
+    "statement_flaw",
+    metadata,
+    Column("statement_id", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    Column("field", Text, primary_key=True),
+    Column("reason", Text, nullable=False, comment="a code; never the value"),
+    comment="Lines that were set aside.",
 )
 
 # --- Calendar, cut-off, stages -----------------------------------------------------------------------

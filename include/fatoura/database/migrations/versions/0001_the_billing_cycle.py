@@ -495,12 +495,142 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("extract_id", "row_number", name=op.f("pk_rejected_row")),
     )
+    op.create_table(
+        "statement",
+        sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
+        sa.Column("gateway", sa.Text(), nullable=False),
+        sa.Column("period", sa.Date(), nullable=False, comment="the first day of its month"),
+        sa.Column(
+            "level",
+            sa.Text(),
+            nullable=False,
+            comment="detail: a line a message; summary: a line a kind of them",
+        ),
+        sa.Column("file", sa.Text(), nullable=False, comment="its name"),
+        sa.Column(
+            "digest", sa.Text(), nullable=False, comment="sha256 over the file and the form it was read by"
+        ),
+        sa.Column("form", sa.Text(), nullable=False),
+        sa.Column(
+            "time_window", sa.Interval(), nullable=False, comment="how far the two clocks may lie apart"
+        ),
+        sa.Column(
+            "segment_price_millimes",
+            sa.Numeric(),
+            nullable=True,
+            comment="the contract's with this provider; null: the setting",
+        ),
+        sa.Column("lines", sa.BigInteger(), nullable=False, comment="that could be counted"),
+        sa.Column("set_aside", sa.BigInteger(), nullable=False, comment="lines that could not"),
+        sa.Column(
+            "declared_segments",
+            sa.BigInteger(),
+            nullable=True,
+            comment="the file's own total, where it has one",
+        ),
+        sa.Column("declared_millimes", sa.Numeric(), nullable=True, comment="the same"),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "revision",
+            sa.SmallInteger(),
+            server_default="1",
+            nullable=False,
+            comment="2: a first correction, …",
+        ),
+        sa.CheckConstraint("level IN ('detail', 'summary')", name=op.f("ck_statement_level")),
+        sa.CheckConstraint("extract(day FROM period) = 1", name=op.f("ck_statement_period")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_statement")),
+        sa.UniqueConstraint("gateway", "period", name=op.f("uq_statement_gateway_period")),
+        comment="What a provider says that it counted in a month.",
+    )
+    op.create_table(
+        "statement_flaw",
+        sa.Column("statement_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("line", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("field", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False, comment="a code; never the value"),
+        sa.PrimaryKeyConstraint("statement_id", "line", "field", name=op.f("pk_statement_flaw")),
+        comment="Lines that were set aside.",
+    )
+    op.create_table(
+        "statement_line",
+        sa.Column("statement_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("line", sa.Integer(), autoincrement=False, nullable=False, comment="in the file, 1-based"),
+        sa.Column(
+            "message",
+            sa.Integer(),
+            nullable=False,
+            comment="the line of the message's first part; often itself",
+        ),
+        sa.Column(
+            "notice_id", sa.Uuid(), nullable=True, comment="our id in it; no foreign key: it may be unknown"
+        ),
+        sa.Column("attempt", sa.SmallInteger(), nullable=True),
+        sa.Column("provider_id", sa.Text(), nullable=True),
+        sa.Column(
+            "recipient", sa.Text(), nullable=True, comment="E.164, as far as it can be told; null once erased"
+        ),
+        sa.Column(
+            "submitted_at", sa.DateTime(timezone=True), nullable=True, comment="by the provider's clock"
+        ),
+        sa.Column(
+            "submitted_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="the end of the second, minute or day that it stands for",
+        ),
+        sa.Column("messages", sa.Integer(), nullable=True, comment="1, or of a summary how many"),
+        sa.Column("segments", sa.Integer(), nullable=True, comment="null: the file does not say"),
+        sa.Column("amount_millimes", sa.Numeric(), nullable=True, comment="null: the file does not say"),
+        sa.Column("status", sa.Text(), nullable=True, comment="the provider's word"),
+        sa.Column("billed", sa.Boolean(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=True, comment="of a summary: what was counted"),
+        sa.Column(
+            "kinds",
+            postgresql.ARRAY(sa.Text()),
+            nullable=True,
+            comment="of a summary: our kinds of notice; null: all that no other line counts",
+        ),
+        sa.PrimaryKeyConstraint("statement_id", "line", name=op.f("pk_statement_line")),
+    )
+    op.create_table(
+        "statement_match",
+        sa.Column("statement_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("line", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("notice_id", sa.Uuid(), nullable=False),
+        sa.Column("attempt", sa.SmallInteger(), nullable=False),
+        sa.Column("matched_by", sa.Text(), nullable=False),
+        sa.Column(
+            "surplus", sa.Boolean(), nullable=False, comment="another line counts the same attempt already"
+        ),
+        sa.CheckConstraint(
+            "matched_by IN ('notice_id', 'provider_id', 'recipient')",
+            name=op.f("ck_statement_match_matched_by"),
+        ),
+        sa.PrimaryKeyConstraint("statement_id", "line", name=op.f("pk_statement_match")),
+        comment="Which attempt a line is about.",
+    )
+    op.create_index(
+        op.f("ix_statement_match_notice_id_attempt"),
+        "statement_match",
+        ["notice_id", "attempt"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_attempt_claimed_at"), "attempt", ["claimed_at"], unique=False, postgresql_using="brin"
+    )
     op.execute("CREATE SCHEMA staging")
     _guard_states()
 
 
 def downgrade() -> None:
     op.execute("DROP SCHEMA staging CASCADE")
+    op.drop_index(op.f("ix_attempt_claimed_at"), table_name="attempt", postgresql_using="brin")
+    op.drop_index(op.f("ix_statement_match_notice_id_attempt"), table_name="statement_match")
+    op.drop_table("statement_match")
+    op.drop_table("statement_line")
+    op.drop_table("statement_flaw")
+    op.drop_table("statement")
     op.drop_table("rejected_row")
     op.drop_index(op.f("ix_stage_cycle_id_name"), table_name="stage")
     op.drop_table("stage")
