@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 
 from fatoura.ledger import Ledger, count_ledger
+from fatoura.ledger.billing import COUNTED, DOUBTFUL
 from fatoura.notices.states import State
 from fatoura.settings import get_settings
 
@@ -464,27 +465,17 @@ def _failures(query: _Query, ledger: Ledger) -> list[Failure]:
 
 
 def _spends(query: _Query) -> list[Spend]:
-    """Count attempts by what they cost.
-
-    An attempt without an answer was accepted after all when a receipt has since moved its notice on.
-    """
+    """Count attempts by what they cost."""
     return [
         Spend(*row)
         for row in query.rows(
-            """
+            f"""
             SELECT language, encoding, segments,
                 count(*) FILTER (WHERE sure), count(*) FILTER (WHERE doubtful),
                 count(*) FILTER (WHERE NOT sure AND NOT doubtful)
             FROM (
-                SELECT n.language, n.encoding, n.segments,
-                    a.outcome IS NOT DISTINCT FROM 'accepted' OR (open AND proved) AS sure,
-                    open AND NOT proved AS doubtful
+                SELECT n.language, n.encoding, n.segments, {COUNTED} AS sure, {DOUBTFUL} AS doubtful
                 FROM notice n JOIN attempt a ON a.notice_id = n.id
-                CROSS JOIN LATERAL (SELECT
-                    a.outcome IS NULL OR a.outcome = 'in_doubt' AS open,
-                    a.number = n.attempts
-                        AND n.state IN ('accepted', 'delivered', 'undeliverable', 'expired') AS proved
-                ) judged
                 WHERE n.cycle_id = :cycle
             ) attempts
             GROUP BY language, encoding, segments ORDER BY 4 DESC, 1, 2, 3

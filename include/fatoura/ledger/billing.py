@@ -1,0 +1,16 @@
+"""The one place that decides which attempts a provider may bill: those that it accepted, and perhaps others.
+
+Statements in SQL for those who count messages and money: reports, provider statements. It knows no price.
+"""
+
+from __future__ import annotations
+
+# Of an attempt `a` of a notice `n`. An attempt without an answer, or one that we took for refused, was accepted
+# after all when a receipt, or a person, has since moved its notice on.
+_PROVED = "(a.number = n.attempts AND n.state IN ('accepted', 'delivered', 'undeliverable', 'expired'))"
+
+COUNTED = f"(a.outcome IS NOT DISTINCT FROM 'accepted' OR {_PROVED})"
+"""The provider accepted it, and bills it."""
+
+DOUBTFUL = f"((a.outcome IS NULL OR a.outcome = 'in_doubt') AND NOT {_PROVED})"
+"""The provider may have accepted it."""
