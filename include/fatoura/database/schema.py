@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from fatoura.notices.states import State
+from fatoura.notices.states import Decision, State
 
 metadata = MetaData(
     naming_convention={
@@ -255,6 +255,19 @@ attempt = Table(
     Index(None, "claimed_at", postgresql_using="brin"),
 )
 
+doubt_decision = Table(
+    "doubt_decision",
+    metadata,
+    Column("notice_id", Uuid, primary_key=True),
+    Column("attempt", SmallInteger, primary_key=True, autoincrement=False, comment="the last one, in doubt"),
+    _instant("decided_at", nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("reason", Text, nullable=False, comment="in a person's words; holds no phone number"),
+    _one_of("decision", *Decision),
+    comment="What persons decided of notices in doubt. Rows are never changed or removed.",
+)
+
 receipt = Table(
     "receipt",
     metadata,
@@ -273,6 +286,13 @@ receipt = Table(
     _one_of("match", "new", "parked", "moved", "noted", "repeated", "contradicted", "unreadable"),
     Index("ix_receipt_unmatched", "id", postgresql_where=text("match IN ('new', 'parked')")),
     Index(None, "notice_id", postgresql_where=text("notice_id IS NOT NULL")),
+    # Of providers that know only their own id.
+    Index(
+        "ix_receipt_provider_id",
+        "gateway",
+        "provider_id",
+        postgresql_where=text("notice_id IS NULL AND provider_id IS NOT NULL"),
+    ),
 )
 
 gateway = Table(

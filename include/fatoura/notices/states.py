@@ -1,8 +1,8 @@
 """The one state machine of a notice. The database refuses what this module forbids.
 
-SMPP's names where one exists. States only move forward; the one way back to `planned` is a refusal that
-proves that nothing was accepted. A notice in doubt goes out again only where its kind's policy says so, and
-then straight to `sending`: a receipt that comes meanwhile still finds it.
+SMPP's names where one exists. States only move forward; the one way back to `planned` is the proof that
+nothing was accepted: a refusal, or a person's word on a doubt. A notice in doubt goes out again only where
+its kind's policy says so, and then straight to `sending`: a receipt that comes meanwhile still finds it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,21 @@ class State(StrEnum):
     REJECTED = "rejected"
     CANCELLED = "cancelled"
 
+
+class Decision(StrEnum):
+    """What a person found out of a notice in doubt, or decided to take it for."""
+
+    ACCEPTED = "accepted"  # the provider confirms that it has it; its receipt still counts
+    NOT_ACCEPTED = "not_accepted"  # proven not taken: it may go out again
+    UNDELIVERABLE = "undeliverable"  # taken as not received, for good: a warning counts as not warned
+
+
+DECIDED: dict[Decision, State] = {
+    Decision.ACCEPTED: State.ACCEPTED,
+    Decision.NOT_ACCEPTED: State.PLANNED,
+    Decision.UNDELIVERABLE: State.UNDELIVERABLE,
+}
+"""Where a decision moves a notice that is in doubt."""
 
 FINAL = frozenset({State.DELIVERED, State.UNDELIVERABLE, State.EXPIRED, State.REJECTED, State.CANCELLED})
 

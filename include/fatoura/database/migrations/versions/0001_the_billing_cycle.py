@@ -54,6 +54,22 @@ def _guard_states() -> None:
     )
 
 
+def _keep_decisions() -> None:
+    op.execute(
+        """
+        CREATE FUNCTION doubt_decision_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'a decision on a doubt is never changed or removed'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'doubt_decision_stays';
+        END $$
+        """
+    )
+    op.execute(
+        "CREATE TRIGGER doubt_decision_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON doubt_decision "
+        "FOR EACH STATEMENT EXECUTE FUNCTION doubt_decision_stays()"
+    )
+
+
 def upgrade() -> None:
     op.create_table(
         "announcement",
@@ -202,6 +218,27 @@ def upgrade() -> None:
         sa.CheckConstraint("segments_per_second > 0", name=op.f("ck_gateway_segments_per_second")),
         sa.CheckConstraint("weight >= 0", name=op.f("ck_gateway_weight")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_gateway")),
+    )
+    op.create_table(
+        "doubt_decision",
+        sa.Column("notice_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "attempt",
+            sa.SmallInteger(),
+            autoincrement=False,
+            nullable=False,
+            comment="the last one, in doubt",
+        ),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("decided_by", sa.Text(), nullable=False),
+        sa.Column("decision", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False, comment="in a person's words; holds no phone number"),
+        sa.CheckConstraint(
+            "decision IN ('accepted', 'not_accepted', 'undeliverable')",
+            name=op.f("ck_doubt_decision_decision"),
+        ),
+        sa.PrimaryKeyConstraint("notice_id", "attempt", name=op.f("pk_doubt_decision")),
+        comment="What persons decided of notices in doubt. Rows are never changed or removed.",
     )
     op.create_table(
         "invoice",
@@ -381,6 +418,13 @@ def upgrade() -> None:
         ["notice_id"],
         unique=False,
         postgresql_where=sa.text("notice_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_receipt_provider_id",
+        "receipt",
+        ["gateway", "provider_id"],
+        unique=False,
+        postgresql_where=sa.text("notice_id IS NULL AND provider_id IS NOT NULL"),
     )
     op.create_index(
         "ix_receipt_unmatched",
@@ -621,6 +665,7 @@ def upgrade() -> None:
     )
     op.execute("CREATE SCHEMA staging")
     _guard_states()
+    _keep_decisions()
 
 
 def downgrade() -> None:
@@ -643,6 +688,11 @@ def downgrade() -> None:
         "ix_receipt_unmatched", table_name="receipt", postgresql_where=sa.text("match IN ('new', 'parked')")
     )
     op.drop_index(
+        "ix_receipt_provider_id",
+        table_name="receipt",
+        postgresql_where=sa.text("notice_id IS NULL AND provider_id IS NOT NULL"),
+    )
+    op.drop_index(
         op.f("ix_receipt_notice_id"), table_name="receipt", postgresql_where=sa.text("notice_id IS NOT NULL")
     )
     op.drop_table("receipt")
@@ -655,6 +705,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_invoice_cycle_id"), table_name="invoice", postgresql_using="brin")
     op.drop_table("invoice")
     op.drop_table("gateway")
+    op.drop_table("doubt_decision")
     op.drop_table("district")
     op.drop_index(op.f("ix_cutoff_case_cycle_id"), table_name="cutoff_case")
     op.drop_index(
@@ -671,3 +722,4 @@ def downgrade() -> None:
     op.drop_table("attempt")
     op.drop_table("announcement")
     op.execute("DROP FUNCTION notice_state_moves()")
+    op.execute("DROP FUNCTION doubt_decision_stays()")
