@@ -19,7 +19,7 @@ from fatoura import clock
 from fatoura.cli import main
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
-from fatoura.reports import ReportNotWritten, report_folder, stale_reports, write_report, writer
+from fatoura.reports import ReportNotWritten, files, report_folder, stale_reports, write_report, writer
 from tests.database.seeded_cycle import AS_OF, SeededCycle, seed_cycle
 
 pytestmark = pytest.mark.database
@@ -139,8 +139,11 @@ def test_words_of_outside_never_become_formulas_or_markup(cycle):
     assert "<script>" not in (folder / "report.html").read_text()
 
 
-@pytest.mark.parametrize("step", ["write_csv", "workbook", "render_page", "_to_disk"])
-def test_a_full_disk_leaves_the_earlier_report_as_it_was(cycle, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(writer, "write_csv"), (writer, "workbook"), (writer, "render_page"), (files, "_to_disk")],
+)
+def test_a_full_disk_leaves_the_earlier_report_as_it_was(cycle, monkeypatch, module, step):
     folder = write_report(cycle.key).parent
     before = contents(folder)
     with begin() as connection:
@@ -150,7 +153,7 @@ def test_a_full_disk_leaves_the_earlier_report_as_it_was(cycle, monkeypatch, ste
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, step, full)
+        patch.setattr(module, step, full)
         with pytest.raises(ReportNotWritten, match=r"No space left on device.*fatoura report 2026-05-T1"):
             write_report(cycle.key)
     assert contents(folder) == before

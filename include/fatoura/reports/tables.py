@@ -278,18 +278,13 @@ def _plain(value: Any) -> str:
 # --- Workbook --------------------------------------------------------------------------------------------
 
 
-def workbook(tables: list[Table], words: Words, figures: Figures) -> bytes:
-    """Return all tables as sheets of one XLSX file. It is small: a report counts, it lists nothing."""
+def workbook(tables: list[Table], words: Words, *, title: str, created: datetime) -> bytes:
+    """Return all tables as sheets of one XLSX file. It is small: a report counts, and lists little."""
     import xlsxwriter
 
     content = io.BytesIO()
     with xlsxwriter.Workbook(content, {"in_memory": True, "strings_to_formulas": False}) as book:
-        book.set_properties(
-            {
-                "title": f"{words('page', 'title')} {figures.cycle}",
-                "created": figures.as_of.replace(tzinfo=None, microsecond=0),
-            }
-        )
+        book.set_properties({"title": title, "created": created.replace(tzinfo=None, microsecond=0)})
         formats = {
             "text": book.add_format({"valign": "top"}),
             "arabic": book.add_format({"align": "right", "reading_order": 2}),

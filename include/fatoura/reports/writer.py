@@ -6,12 +6,7 @@ never half a file, and a full disk leaves the old ones as they are.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -24,13 +19,14 @@ from fatoura.database import connect, locked
 from fatoura.errors import NotReady
 from fatoura.quality.suite import load_suite
 from fatoura.reports.figures import Figures, cycle_figures
+from fatoura.reports.files import replaced_files
 from fatoura.reports.page import render_page
 from fatoura.reports.tables import report_tables, workbook, write_csv
 from fatoura.reports.words import ReportLanguage, Words
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 PAGE = "report.html"
 WORKBOOK = "report.xlsx"
@@ -127,52 +123,21 @@ def _figures(cycle: str) -> Figures:
 
 
 def _write_files(figures: Figures, words: Words) -> Path:
-    """Write all files beside the old ones, then put them in their places; the page comes last.
-
-    Each rename is whole or not at all, and needs no room on the disk.
-    """
+    """Write all files beside the old ones, then put them in their places."""
     folder = report_folder(figures.cycle)
     tables = report_tables(figures, words)
     try:
-        with _new_files(folder) as fresh:
+        with replaced_files(folder, last=PAGE) as fresh:
             for table in tables:
                 with (fresh / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as file:
                     write_csv(table, file)
-            (fresh / WORKBOOK).write_bytes(workbook(tables, words, figures))
+            title = f"{words('page', 'title')} {figures.cycle}"
+            (fresh / WORKBOOK).write_bytes(workbook(tables, words, title=title, created=figures.as_of))
             page = render_page(figures, words, workbook=WORKBOOK, tables=[table.name for table in tables])
             (fresh / PAGE).write_text(page, encoding="utf-8")
-            for path in fresh.iterdir():
-                path.chmod(0o644)
-                _to_disk(path)
-            for path in sorted(fresh.iterdir(), key=lambda path: (path.name == PAGE, path.name)):
-                path.replace(folder / path.name)
-            _to_disk(folder)
     except OSError as error:
         raise ReportNotWritten(
             f"the report of {figures.cycle} could not be written to {folder}: {error.strerror or error}; "
             f"an earlier one stands as it was. Mend that, then run `fatoura report {figures.cycle}`"
         ) from error
     return folder / PAGE
-
-
-@contextmanager
-def _new_files(folder: Path) -> Iterator[Path]:
-    """Give a folder for new files beside the old ones; whatever is left in it afterwards is removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # We hold the report's lock: another writer's folder can only be left from one that was killed.
-    for left in folder.glob(".new-*"):
-        shutil.rmtree(left)
-    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
-    try:
-        yield fresh
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file or folder is on the disk: a full one may tell only now."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
