@@ -24,6 +24,8 @@ _MOBILE = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
 # phonenumbers also reads letters as keys of a phone, and extensions: here they are mistakes of typing.
 _WRITTEN = re.compile(r"[+＋]?[\d\s().\-‐-―/]+")
 
+_DAY = re.compile(r"(?<!\d)(?:20\d\d-[01]\d-[0-3]\d|[0-3]\d[/.-][01]\d[/.-]20\d\d)(?!\d)")
+
 
 class PhoneError(BadInput):
     """A number that no message can go to. `code` is the kind of problem; the number itself is not in it."""
@@ -94,6 +96,13 @@ def comparable(text: str) -> str | None:
     if len(digits) == _NATIONAL_DIGITS:
         return f"+{_COUNTRY_CODE}{digits}"
     return f"+{digits}" if _NATIONAL_DIGITS < len(digits) <= _LONGEST_DIGITS else None
+
+
+def holds_number(words: str) -> bool:
+    """Tell whether a Tunisian number stands somewhere in a sentence, in any usual spelling. A day is none."""
+    written = "".join(c for c in words if unicodedata.category(c) != "Cf")
+    found: bool = phonenumbers.PhoneNumberMatcher(_DAY.sub("day", written), _REGION).has_next()
+    return found
 
 
 def mask(e164: str) -> str:

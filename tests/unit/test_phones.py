@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fatoura.phones import PhoneError, mask, parse_mobile
+from fatoura.phones import PhoneError, holds_number, mask, parse_mobile
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,33 @@ def test_reading_what_was_read_changes_nothing(number):
 
 def test_a_masked_number_shows_its_last_three_digits():
     assert mask("+21620000345") == "+216 ** *** 345"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "the customer at 20 000 001 says so",
+        "+21620000001",
+        "٢٠٠٠٠٠٠١",
+        "call 00216 20 000 001",
+        "20.000.001",
+        "+216\u200e20000001",
+        "fixed line 71 123 456",
+    ],
+)
+def test_a_number_in_a_sentence_is_seen(words):
+    assert holds_number(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "seen in the log of 2026-05-20 at 10:30",
+        "le 20/05/2026 ou 21.05.2026",
+        "REF20123456",
+        "batch #4711",
+        "",
+    ],
+)
+def test_days_and_tickets_are_no_numbers(words):
+    assert not holds_number(words)
