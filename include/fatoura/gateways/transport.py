@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import httptools
 
@@ -36,7 +36,7 @@ _KEEP_ALIVE_TOLD = re.compile(rb"\btimeout=(\d{1,6})\b")
 _TARGET = re.compile(r'/[!"$-~]*')
 _PREFIX = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 class Transport:
@@ -53,6 +53,7 @@ class Transport:
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._origins: dict[str, _Origin] = {}
+        self._names: set[str] = set()  # of headers, known to be good: an adapter has few
         self._tls: ssl.SSLContext | None = None
         self._open = False
 
@@ -105,18 +106,25 @@ class Transport:
         origin = self._origins.get(prefix) or self._add_origin(prefix)
         lines = [f"{request.method} {target} HTTP/1.1\r\nHost: {origin.authority}\r\n"]
         for name, value in request.headers.items():
-            if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-                raise ValueError("one of its headers has a character that no header can have")
+            if name not in self._names:
+                self._add_name(name)
             lines.append(f"{name}: {value}\r\n")
+        if _CONTROL.search("".join(request.headers.values())):
+            raise ValueError("a header's value holds a control character")
         if request.body or request.method == "POST":
             lines.append(f"Content-Length: {len(request.body)}\r\n")
         lines.append("\r\n")
         return origin, "".join(lines).encode() + request.body
 
+    def _add_name(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise ValueError("a header's name is none")
+        self._names.add(name)
+
     def _add_origin(self, prefix: str) -> _Origin:
         parts = _PREFIX.fullmatch(prefix)
         if parts is None:
-            raise ValueError("it is not for http(s)://host:port/…")
+            raise ValueError("its address is not http(s)://host:port/…")
         scheme, host, port = parts.groups()
         secure = scheme.lower() == "https"
         if secure and self._tls is None:
@@ -140,7 +148,7 @@ class Transport:
                 )
         except OSError as error:
             # No byte of the request: it is written only to a connection that stands.
-            return TransportFailure("not_sent", _why_no_connection(error, seconds))
+            return TransportFailure("not_sent", _why_no_connection(error, seconds, origin.tls is not None))
         return connection
 
 
@@ -192,6 +200,7 @@ class _Connection(asyncio.Protocol):
         :param too_late: the reason when there is none.
         """
         self._answer = self._loop.create_future()
+        self._good_until = 0.0
         self._begin_answer()
         timer = self._loop.call_at(end, self._fail, too_late)
         try:
@@ -202,6 +211,8 @@ class _Connection(asyncio.Protocol):
             if self._answer is not None:  # cancelled: what comes now is nobody's answer
                 self._answer = None
                 self._transport.abort()
+            elif self._good_until:
+                self._origin.idle.append(self)  # only now: whoever asked has let go of it
 
     def is_usable(self, now: float) -> bool:
         """Whether the server still holds the connection, as far as can be known before writing to it."""
@@ -217,8 +228,7 @@ class _Connection(asyncio.Protocol):
     # --- Called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._origin.connections.add(self)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
 
@@ -285,7 +295,6 @@ class _Connection(asyncio.Protocol):
         self._end(Answer(self._status, _Headers(self._headers), body))
         if keep:
             self._good_until = self._loop.time() + self._keep_seconds
-            self._origin.idle.append(self)
         else:
             self._transport.close()
 
@@ -319,14 +328,16 @@ class _Headers(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
-def _why_no_connection(error: OSError, seconds: float) -> str:
+def _why_no_connection(error: OSError, seconds: float, secure: bool) -> str:
     """Say what happened without repeating the error's own text, which can hold addresses."""
     match error:
         case TimeoutError():
             return f"no connection within {seconds:g} s"
         case socket.gaierror():
             return "the provider's name cannot be resolved"
-        case ssl.SSLError() | ConnectionResetError() | ConnectionAbortedError():
+        case ssl.SSLError():
+            return "no trusted TLS connection"
+        case ConnectionResetError() | ConnectionAbortedError() if secure:
             return "no trusted TLS connection"
         case _:
             return "connection refused"

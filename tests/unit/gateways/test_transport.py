@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -72,6 +73,19 @@ def answers(raw: bytes, keep: bool = False):
         return keep
 
     return script
+
+
+def certificate(folder) -> ssl.SSLContext:
+    """Make a certificate that nobody trusts yet."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-keyout", folder / "key", "-out", folder / "cert", "-days", "1", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert", folder / "key")
+    return context
 
 
 async def silent(_number, _writer):
@@ -179,17 +193,23 @@ async def test_a_connection_that_never_stands_proves_that_nothing_was_sent():
 
 
 async def test_a_certificate_that_is_not_trusted_proves_that_nothing_was_sent(tmp_path):
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-keyout", tmp_path / "key", "-out", tmp_path / "cert", "-days", "1", "-subj", "/CN=127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    context = certificate(tmp_path)
     async with RawServer(answers(OK), context) as server, Transport(connections=2, timeout=5) as transport:
         failure = await transport.submit(server.request())
     assert failure == TransportFailure("not_sent", "no trusted TLS connection")
     assert server.requests == []
+
+
+async def test_a_trusted_server_is_spoken_to_over_tls(tmp_path, monkeypatch):
+    context = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert"))
+    async with (
+        RawServer(answers(OK, keep=True), context) as server,
+        Transport(connections=1, timeout=5) as transport,
+    ):
+        results = [await transport.submit(server.request()) for _ in range(3)]
+    assert [type(result) for result in results] == [Answer] * 3
+    assert server.connections == 1
 
 
 async def test_a_plain_server_behind_an_https_address_gets_no_request():
@@ -198,6 +218,165 @@ async def test_a_plain_server_behind_an_https_address_gets_no_request():
     assert isinstance(failure, TransportFailure)
     assert failure.kind == "not_sent"
     assert server.requests == []
+
+
+async def test_a_get_carries_everything_in_its_address_and_no_body():
+    async with RawServer(answers(OK, keep=True)) as server, Transport(connections=1, timeout=5) as transport:
+        path = "/send?key=a%20b&to=%2B21620000000&text=%D9%81&smsc=%25i"
+        assert isinstance(await transport.submit(server.request("GET", path)), Answer)
+    head = server.requests[0].decode()
+    assert head.startswith(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n")
+    assert "content-length" not in head.lower()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "http://127.0.0.1:1/a b"},
+        {"url": "http://127.0.0.1:1/\r\nX-To: 2"},
+        {"url": "http://127.0.0.1:1/é"},
+        {"url": "http://127.0.0.1:1/#part"},
+        {"url": "http://user:secret@127.0.0.1:1/"},
+        {"url": "http://127.0.0.1:port/"},
+        {"url": "ftp://127.0.0.1:1/"},
+        {"url": "/path"},
+        {"headers": {"X-To": "1\r\nX-To: 2"}},
+        {"headers": {"X-To\r\nX": "1"}},
+        {"headers": {"X To": "1"}},
+        {"headers": {"X-To": "\udc80"}},
+    ],
+)
+async def test_what_is_not_one_request_is_not_written_and_not_repeated_in_the_reason(wrong):
+    request = Request(
+        **{"method": "POST", "url": "http://127.0.0.1:1/", "headers": {}, "body": b"text"} | wrong
+    )
+    async with Transport(connections=1, timeout=5) as transport:
+        failure = await transport.submit(request)
+    assert isinstance(failure, TransportFailure)
+    assert failure.kind == "not_sent"
+    assert failure.reason.startswith("the request cannot be written: ")
+    assert "secret" not in failure.reason
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n4\r\n two\r\n0\r\n\r\n",
+            b"one two",
+        ),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none", b"one"),
+        (b"HTTP/1.1 200 OK\r\n\r\nall until the end", b"all until the end"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\none", b"one"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b""),
+    ],
+)
+async def test_answers_of_every_form_are_read(raw, body):
+    async with RawServer(answers(raw)) as server, Transport(connections=1, timeout=5) as transport:
+        answer = await transport.submit(server.request())
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body) == (200, body)
+
+
+async def test_headers_of_an_answer_are_found_in_any_case():
+    raw = b"HTTP/1.1 200 OK\r\ncontent-TYPE: text/html\r\nContent-Length: 0\r\n\r\n"
+    async with RawServer(answers(raw)) as server, Transport(connections=1, timeout=5) as transport:
+        answer = await transport.submit(server.request())
+    assert isinstance(answer, Answer)
+    assert answer.headers["Content-Type"] == answer.headers["CONTENT-TYPE"] == "text/html"
+    assert answer.headers.get("Retry-After") is None
+    assert dict(answer.headers) == {"content-type": "text/html", "content-length": "0"}
+
+
+async def test_endless_headers_are_not_http():
+    async def script(_number, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"X-Header: x\r\n" * 1000)
+                await writer.drain()
+
+    async with RawServer(script) as server, Transport(connections=1, timeout=5) as transport:
+        assert await transport.submit(server.request()) == TransportFailure(
+            "in_doubt", "the answer is not HTTP"
+        )
+
+
+@pytest.mark.parametrize(
+    "last_words", [b"", b"HTTP/1.1 408 Request Time-out\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]
+)
+async def test_a_kept_connection_that_the_server_has_closed_is_not_written_to(last_words):
+    """Also when the loop has not come to hear of it: there is no doubt, for nothing was written there."""
+    servers_end: list[socket.socket] = []
+
+    async def script(_number, writer):
+        servers_end.append(socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())))
+        writer.write(OK)
+        return True
+
+    async with RawServer(script) as server, Transport(connections=1, timeout=5) as transport:
+        first = await transport.submit(server.request("POST", "/first"))
+        servers_end[0].send(last_words)
+        servers_end[0].shutdown(socket.SHUT_WR)
+        second = await transport.submit(server.request("POST", "/second"))
+        for end in servers_end:
+            end.close()
+    assert isinstance(first, Answer)
+    assert isinstance(second, Answer)
+    assert [line.split()[1] for line in server.requests] == [b"/first", b"/second"]
+    assert server.connections == 2
+
+
+async def test_a_connection_is_not_kept_longer_than_the_server_says():
+    told = OK.replace(b"Connection: Keep-Alive", b"Keep-Alive: timeout=1, max=100")
+    async with (
+        RawServer(answers(told, keep=True)) as server,
+        Transport(connections=1, timeout=5) as transport,
+    ):
+        for _ in range(2):
+            assert isinstance(await transport.submit(server.request()), Answer)
+    assert server.connections == 2
+
+
+async def test_a_second_answer_to_one_question_is_never_taken_for_the_answer_to_the_next():
+    async def script(number, writer):
+        writer.write(OK + OK if number == 0 else OK)
+        return True
+
+    async with RawServer(script) as server, Transport(connections=1, timeout=5) as transport:
+        assert isinstance(await transport.submit(server.request()), Answer)
+        assert isinstance(await transport.submit(server.request()), Answer)
+    assert server.connections == 2
+
+
+async def test_a_cancelled_request_leaves_no_answer_behind_for_the_next():
+    async def script(number, writer):
+        await asyncio.sleep(0.2)
+        writer.write(OK)
+        return True
+
+    async with RawServer(script) as server, Transport(connections=1, timeout=5) as transport:
+        task = asyncio.create_task(transport.submit(server.request("POST", "/first")))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(await transport.submit(server.request("POST", "/second")), Answer)
+    assert server.connections == 2
+
+
+async def test_many_requests_at_once_each_get_their_own_answer():
+    async def script(_number, writer):
+        number = server.requests[-1].split()[1][1:]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(number), number))
+        return True
+
+    async with RawServer(script) as server, Transport(connections=7, timeout=5) as transport:
+        results = await asyncio.gather(
+            *(transport.submit(server.request("POST", f"/{number}")) for number in range(500))
+        )
+    assert [result.body for result in results] == [b"%d" % number for number in range(500)]
+    assert server.connections <= 7
 
 
 async def test_a_redirect_is_not_followed():
