@@ -117,13 +117,13 @@ def stage_extract(
 
 def subscribe(reference: str, **changed: Any) -> int:
     """Add a subscription with an invented number; return its id."""
-    values = {"language": "ar", "state": "active", "study_arm": None, **changed}
+    values = {"phone": "+21620000001", "language": "ar", "state": "active", "study_arm": None, **changed}
     with begin() as connection:
         added = connection.scalar(
             text(
                 "INSERT INTO subscription "
                 "(customer_reference, phone, language, state, channel, consent_date, study_arm) VALUES "
-                "(:reference, '+21620000001', :language, :state, 'coupon', '2026-01-05', :study_arm) "
+                "(:reference, :phone, :language, :state, 'coupon', '2026-01-05', :study_arm) "
                 "RETURNING id"
             ),
             {"reference": reference, **values},

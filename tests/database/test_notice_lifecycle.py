@@ -16,9 +16,11 @@ from fatoura.database import begin, connect
 from fatoura.gateways.interface import Message, Outcome
 from fatoura.notices.lifecycle import NoticeUnknown, notice_lives
 from fatoura.notices.planning import plan_bills
+from fatoura.notices.states import Decision
 from fatoura.receipts.intake import RawReceipt, store
 from fatoura.receipts.matching import match_receipts
 from fatoura.sending import claims, routing
+from fatoura.sending.doubts import resolve
 from fatoura.subscriptions import match_extract
 from tests.notices import run_sql
 from tests.staging import row, stage_extract, subscribe
@@ -29,8 +31,10 @@ SECRETS = (PHONE, "20000001", "20 000 001", REFERENCE, "42580 496 0", "Montant C
 
 STEP_NAMES = {"at", "state", "why"}
 ATTEMPT_NAMES = {
-    *("number", "gateway", "worker", "claimed_at", "answered_at", "outcome", "answer", "provider_id"),
+    *("number", "gateway", "worker", "claimed_at", "valid_until", "answered_at", "outcome", "answer"),
+    "provider_id",
 }
+DECISION_NAMES = {"decided_at", "decided_by", "decision", "reason", "attempt"}
 RECEIPT_NAMES = {
     *("received_at", "gateway", "attempt", "status", "detail", "provider_id", "happened_at", "match"),
     *("matched_at", "raw"),
@@ -39,7 +43,7 @@ NAMES = {
     *("id", "kind", "subject", "sequence", "cycle", "supplement", "state", "state_since", "reason", "phone"),
     *("language", "customer_reference", "district", "text", "encoding", "segments", "priority", "planned_at"),
     *("planned_by", "send_from", "send_until", "validity_minutes", "retry_at", "lease_until", "gateway"),
-    *("provider_id", "final_at", "history", "attempts", "receipts"),
+    *("provider_id", "final_at", "history", "attempts", "receipts", "decisions"),
 }
 
 
@@ -258,6 +262,144 @@ def test_a_claim_whose_sender_died_is_in_doubt_since_its_lease_ended_and_nobody_
     assert states(shown("F-1")[0]) == ["planned", "sending", "in_doubt", "delivered"]
 
 
+def decide(message: Message, decision: Decision) -> None:
+    with begin() as connection:
+        done = resolve(
+            connection, {message.id: message.attempt}, decision, reason="their log shows it", by="amel"
+        )
+    assert done.resolved == (message.id,)
+
+
+@pytest.mark.parametrize(
+    ("decision", "state"), [(Decision.ACCEPTED, "accepted"), (Decision.UNDELIVERABLE, "undeliverable")]
+)
+def test_a_decision_on_a_doubt_stands_in_the_life_with_who_and_why(decision, state):
+    subscribe(REFERENCE)
+    plan()
+    message = claim()
+    answer(message, "in_doubt", "no answer in 30 s")
+    decide(message, decision)
+    [notice] = shown("F-1")
+    assert states(notice) == ["planned", "sending", "in_doubt", state]
+    assert notice["history"][-1]["why"] == "decided by amel: their log shows it"
+    assert [a["outcome"] for a in notice["attempts"]] == ["in_doubt"]  # as it was seen
+    [decided] = notice["decisions"]
+    assert set(decided) == DECISION_NAMES
+    assert (decided["decision"], decided["decided_by"], decided["attempt"]) == (decision, "amel", 1)
+    assert f"{decision}, by amel: their log shows it" in show("F-1")
+
+
+def test_a_message_that_was_proven_not_taken_and_went_out_again_tells_both():
+    subscribe(REFERENCE)
+    plan()
+    first = claim()
+    answer(first, "in_doubt", "no answer in 30 s")
+    decide(first, Decision.NOT_ACCEPTED)
+    second = claim()
+    answer(second, "accepted", "0: Accepted for delivery")
+    receive(second, "delivered", "DELIVRD")
+    [notice] = shown("F-1")
+    assert states(notice) == [
+        *("planned", "sending", "in_doubt", "planned", "sending", "accepted", "delivered"),
+    ]
+    assert notice["history"][3]["why"].startswith("decided by amel")
+
+
+def test_a_receipt_that_knows_only_the_provider_s_id_is_shown_with_its_attempt():
+    subscribe(REFERENCE)
+    plan()
+    answer(claim(), "accepted", "201 Created", "resource/0077")
+    told = {"status": "delivered", "detail": "DeliveredToTerminal", "happened_at": clock.now()}
+    for gateway, provider_id in (
+        ("fatoura_sms", "resource/0077"),
+        ("fatoura_sms", "resource/0078"),
+        ("another", "resource/0077"),
+    ):
+        raw = {"query": {}, "body": provider_id}
+        store([RawReceipt(gateway, clock.now(), raw, provider_id=provider_id, **told)])
+    # What came before the attempt is of an earlier message, with an id that the provider has used again.
+    store(
+        [RawReceipt("fatoura_sms", clock.now() - timedelta(days=9), {}, provider_id="resource/0077", **told)]
+    )
+    match_receipts()
+    [notice] = shown("F-1")
+    [receipt] = notice["receipts"]
+    assert (receipt["provider_id"], receipt["attempt"], receipt["status"]) == (
+        "resource/0077",
+        1,
+        "delivered",
+    )
+    assert set(receipt) == RECEIPT_NAMES
+
+
+# --- By phone --------------------------------------------------------------------------------------------
+
+SPELLINGS = [PHONE, "20000001", "20 000 001", "+216 20-000-001", "0021620000001", "(20) 000.001", "٢٠٠٠٠٠٠١"]
+
+
+@pytest.fixture
+def told_twice(sent) -> None:
+    """Two bills to one phone, the later one of another month, and a bill to somebody else."""
+    subscribe("000000002", phone="+21620000002")
+    later = ExtractKey("2026-06-T1")
+    stage_extract(later, [row("G-1", REFERENCE, district="TUN1"), row("G-2", "000000002", district="TUN1")])
+    match_extract(later)
+    plan_bills(later, run_id="manual__2")
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_phone_in_any_usual_spelling_shows_its_notices_newest_first_a_line_each(told_twice, spelling):
+    head, *lines = show(spelling).splitlines()
+    assert head == "2 notice(s) to +216 ** *** 001"
+    assert ["bill 1 of G-1" in lines[0], "bill 1 of F-1" in lines[1]] == [True, True]
+    assert len(lines) == 2
+
+
+def test_a_phone_s_notices_can_be_few_or_in_full(told_twice):
+    assert show(PHONE, "--limit", "1").startswith("2 notice(s) to +216 ** *** 001, the newest 1 of them\n")
+    assert "F-1" not in show(PHONE, "--limit", "1")
+    full = show(PHONE, "--full")
+    assert "attempts" in full
+    assert not [secret for secret in SECRETS if secret in full]
+    document = json.loads(show(PHONE, "--json"))
+    assert (document["total"], [n["subject"] for n in document["notices"]]) == (2, ["G-1", "F-1"])
+    assert "history" not in document["notices"][0]
+    document = json.loads(show(PHONE, "--json", "--full", "--limit", "1"))
+    assert document["total"] == 2
+    assert set(document["notices"][0]) == NAMES
+
+
+def test_a_phone_is_shown_in_full_only_when_asked_for(told_twice):
+    assert PHONE not in show(PHONE)
+    assert show(PHONE, "--unmasked").startswith(f"2 notice(s) to {PHONE}")
+
+
+def test_a_phone_can_be_read_from_standard_input(told_twice):
+    done = CliRunner().invoke(main, ["notices", "show", "-"], input=" 20 000 001\n")
+    assert done.stdout.startswith("2 notice(s)")
+
+
+def test_digits_that_are_an_invoice_number_are_one_unless_they_begin_as_a_phone(told_twice):
+    subscribe("000000003", phone="+21620000003")
+    key = ExtractKey("2026-07-T1")
+    stage_extract(key, [row("20000001", "000000003", district="TUN1")])
+    match_extract(key)
+    plan_bills(key, run_id="manual__3")
+    assert [n["subject"] for n in shown("20000001")] == ["20000001"]
+    assert show("+21620000001").startswith("2 notice(s)")
+
+
+def test_a_phone_is_never_logged_or_repeated(sent, caplog):
+    caplog.set_level("DEBUG")
+    done = CliRunner().invoke(main, ["--verbose", "notices", "show", "+216 29 999 998"])
+    assert done.exit_code == 1
+    assert "nor a phone that a notice was planned for" in done.stderr
+    show(PHONE)
+    for secret in ("29 999 998", "29999998", *SECRETS):
+        assert secret not in done.output
+        assert secret not in caplog.text
+
+
 def claim_of(notice_id: str) -> Message:
     return Message(notice_id, 1, "", "", "gsm7", 1, 1, "STEG", "")
 
@@ -292,7 +434,7 @@ def test_an_unknown_id_or_number_is_refused_with_exit_code_1_and_not_repeated():
     assert f"there is no notice {lost}" in done.stderr
     done = CliRunner().invoke(main, ["notices", "show", "20000001"])
     assert done.exit_code == 1
-    assert "neither the id of a notice nor the number of an invoice" in done.stderr
+    assert "neither the id of a notice, nor the number of an invoice" in done.stderr
     assert "20000001" not in done.stderr
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fatoura.cli.doubts import doubts, resolve
+from fatoura.cli.printing import print_json
 from fatoura.languages import LANGUAGES, Language
 
 if TYPE_CHECKING:
@@ -18,7 +21,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def notices() -> None:
-    """Look at messages: the texts of each kind, and the life of a single notice."""
+    """Look at messages: the texts of each kind, the life of a single notice, and those in doubt."""
+
+
+notices.add_command(doubts)
+notices.add_command(resolve)
 
 
 @notices.command()
@@ -45,7 +52,7 @@ def preview(kind: str, language: Language | None, as_json: bool) -> None:
             "validity_minutes": loaded.validity_minutes,
             "texts": texts,
         }
-        click.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
         return
     click.echo(f"{loaded.name}: {loaded.description}")
     for text in texts:
@@ -64,34 +71,61 @@ def _measured(kind: Kind, language: Language, values: str) -> dict[str, Any]:
 
 
 @notices.command()
-@click.argument("asked", metavar="ID|INVOICE")
+@click.argument("asked", metavar="ID|PHONE|INVOICE")
+@click.option("--full", is_flag=True, help="Of a phone, show the whole life of each notice, not a line.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    help="Of a phone, show no more than so many.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--unmasked", is_flag=True, help="Show phone, reference, text and raw receipts in full.")
-def show(asked: str, as_json: bool, unmasked: bool) -> None:
-    """Show the life of a notice: what was planned, handed over, answered and reported, and when.
+def show(asked: str, full: bool, limit: int, as_json: bool, unmasked: bool) -> None:
+    """Show the life of a notice: what was planned, handed over, answered, reported and decided, and when.
 
-    ID is a notice's. INVOICE is an invoice number: all notices about it are shown, corrections too.
+    ID is a notice's. INVOICE is an invoice number: all notices about it are shown, corrections too. PHONE is
+    where notices went to, in any usual spelling; begun with +216 it is never taken for an invoice number.
+    With "-" it is read from standard input, and stands in no list of processes or commands.
     """
     from dataclasses import asdict
 
     from fatoura.notices.lifecycle import notice_lives
 
-    lives = notice_lives(asked, unmasked=unmasked)
+    if asked == "-":
+        asked = sys.stdin.readline()
+    found = notice_lives(asked, most=limit, unmasked=unmasked)
+    brief = found.asked_by == "phone" and not full
     if as_json:
-        document = {"notices": [asdict(life) for life in lives]}
-        click.echo(json.dumps(document, ensure_ascii=False, default=_in_words))
+        document: dict[str, Any] = {"total": found.total} if found.asked_by == "phone" else {}
+        document["notices"] = [_brief(life) if brief else asdict(life) for life in found.notices]
+        print_json(document)
         return
-    click.echo("\n\n".join("\n".join(_told(life)) for life in lives))
+    if found.asked_by == "phone":
+        shown = "" if len(found.notices) == found.total else f", the newest {len(found.notices)} of them"
+        click.echo(f"{found.total} notice(s) to {found.notices[0].phone}{shown}")
+    if brief:
+        click.echo("\n".join(_in_a_line(life) for life in found.notices))
+        return
+    click.echo("\n\n".join("\n".join(_told(life)) for life in found.notices))
 
 
-def _in_words(value: Any) -> str:
-    from datetime import datetime
+_BRIEF = (
+    *("id", "kind", "subject", "sequence", "cycle", "supplement", "state", "state_since", "reason", "phone"),
+    *("planned_at", "gateway"),
+)
 
-    from fatoura import clock
 
-    if isinstance(value, datetime):
-        return value.astimezone(clock.zone()).isoformat(timespec="milliseconds")
-    return str(value)
+def _brief(life: NoticeLife) -> dict[str, Any]:
+    return {name: getattr(life, name) for name in _BRIEF} | {"attempts": len(life.attempts)}
+
+
+def _in_a_line(life: NoticeLife) -> str:
+    return (
+        f"  {_time(life.planned_at)}  {life.kind} {life.sequence} of {life.subject} "
+        f"({life.cycle or 'no cycle'}): {life.state} since {_time(life.state_since)}  {life.id}"
+    )
 
 
 def _told(life: NoticeLife) -> list[str]:
@@ -123,7 +157,14 @@ def _told(life: NoticeLife) -> list[str]:
         lines.append(
             f"       answered {_time(attempt.answered_at)}: {attempt.outcome or 'under way'}"
             + (f", {attempt.answer}" if attempt.answer else "")
+            + (f", valid until {_time(attempt.valid_until)}" if attempt.valid_until else "")
         )
+    if life.decisions:
+        lines.append("  decisions")
+    lines += [
+        f"    {_time(one.decided_at)}  {one.decision}, by {one.decided_by}: {one.reason}"
+        for one in life.decisions
+    ]
     if life.receipts:
         lines.append("  receipts")
     for receipt in life.receipts:

@@ -1,21 +1,22 @@
 """The life of notices, from their planning to the last receipt: what is asked when a customer calls.
 
-Called by `fatoura notices show`. It only reads; it must not know how its answer is shown.
+Called by `fatoura notices show` and by the page in Airflow's UI. It only reads; it must not know how its
+answer is shown.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from sqlalchemy import text
 
 from fatoura.database import connect
 from fatoura.errors import BadInput
-from fatoura.notices.states import State, may_move
-from fatoura.phones import mask
+from fatoura.notices.states import DECIDED, Decision, State, may_move
+from fatoura.phones import comparable, mask
 from fatoura.references import format_reference, hide_reference, mask_reference
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Attempt:
     gateway: str
     worker: str
     claimed_at: datetime
+    valid_until: datetime | None
+    """The end of the validity that was handed to the provider."""
     answered_at: datetime | None
     outcome: str | None
     """``accepted``, ``refused``, ``rejected``, ``in_doubt``; null while under way."""
@@ -61,6 +64,7 @@ class ReceivedReceipt:
     received_at: datetime
     gateway: str
     attempt: int | None
+    """As the receipt says, or as the provider's id tells where it says nothing."""
     status: str | None
     detail: str | None
     provider_id: str | None
@@ -69,6 +73,19 @@ class ReceivedReceipt:
     matched_at: datetime | None
     raw: dict[str, Any]
     """As it came; masked, only what can be neither a number nor a text."""
+
+
+@dataclass(frozen=True)
+class DoubtDecision:
+    """What a person decided while the notice was in doubt."""
+
+    decided_at: datetime
+    decided_by: str
+    decision: str
+    """``accepted``, ``not_accepted``, ``undeliverable``."""
+    reason: str
+    attempt: int
+    """The last one then."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +122,22 @@ class NoticeLife:
     history: tuple[Step, ...]
     attempts: tuple[Attempt, ...]
     receipts: tuple[ReceivedReceipt, ...]
+    decisions: tuple[DoubtDecision, ...]
+
+
+@dataclass(frozen=True)
+class Lives:
+    """The notices that were asked for."""
+
+    asked_by: Literal["id", "invoice", "phone"]
+    total: int
+    """How many there are; of a phone perhaps more than `notices` holds."""
+    notices: tuple[NoticeLife, ...]
+    """About an invoice, corrections come after what they correct; to a phone, the newest come first."""
 
 
 _NOTICES = """
-    SELECT n.*, c.key AS cycle, e.supplement, i.customer_reference
+    SELECT n.*, c.key AS cycle, e.supplement, i.customer_reference, count(*) OVER () AS total
     FROM notice n
     LEFT JOIN billing_cycle c ON c.id = n.cycle_id
     LEFT JOIN extract e ON e.id = n.extract_id
@@ -116,7 +145,24 @@ _NOTICES = """
         SELECT customer_reference FROM invoice WHERE invoice_number = n.subject
         ORDER BY revision = n.sequence - 1 DESC, revision DESC LIMIT 1
     ) i ON true
-    WHERE {which} ORDER BY n.sequence, n.planned_at, n.id
+    WHERE {which}
+"""
+_BY_ID = _NOTICES.format(which="n.id = :asked")
+_BY_INVOICE = _NOTICES.format(which="n.subject = :asked ORDER BY n.sequence, n.planned_at, n.id")
+# No index: it would make planning and each change of state dearer than an answer to a caller is worth. A
+# million notices are read in about a second.
+_BY_PHONE = _NOTICES.format(which="n.phone = :asked ORDER BY n.planned_at DESC, n.id DESC LIMIT :most")
+
+# A provider that knows only its own id reports with that; our attempt tells whose it is.
+_RECEIPTS = """
+    SELECT receipt.*, receipt.notice_id AS of_notice, receipt.attempt AS of_attempt
+    FROM receipt WHERE notice_id = ANY(:ids)
+    UNION ALL
+    SELECT receipt.*, attempt.notice_id, coalesce(receipt.attempt, attempt.number)
+    FROM attempt JOIN receipt ON receipt.notice_id IS NULL AND receipt.gateway = attempt.gateway
+        AND receipt.provider_id = attempt.provider_id AND receipt.received_at >= attempt.claimed_at
+    WHERE attempt.notice_id = ANY(:ids)
+    ORDER BY received_at, id
 """
 
 _OUTCOMES = {
@@ -127,37 +173,55 @@ _OUTCOMES = {
 }
 
 
-def notice_lives(asked: str, *, unmasked: bool = False) -> list[NoticeLife]:
-    """Return the life of a notice, or of all notices about an invoice, corrections after what they correct.
+def notice_lives(asked: str, *, most: int = 20, unmasked: bool = False) -> Lives:
+    """Return the life of a notice, of all notices about an invoice, or of those that went to a phone.
 
-    :param asked: a notice's id, or an invoice number.
+    :param asked: a notice's id, an invoice number, or a phone in any usual spelling. Digits alone are looked
+        up as an invoice number first; with ``+216`` before them they can only be a phone.
+    :param most: of a phone's notices return no more than so many.
     :param unmasked: show the phone, the reference, the text and raw receipts in full.
-    :raises NoticeUnknown: when there is none.
+    :raises NoticeUnknown: when there is none; what was asked for is not repeated.
     """
-    value = _as_id(asked)
-    which = "n.subject = :asked" if value is None else "n.id = :asked"
+    asked = asked.strip()
     with connect() as connection:
         # One snapshot: senders and receipts go on meanwhile.
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-        notices = connection.execute(text(_NOTICES.format(which=which)), {"asked": value or asked}).all()
-        if not notices:
-            raise _unknown(connection, value or asked)
+        asked_by, notices = _find(connection, asked, most)
         ids = {"ids": [notice.id for notice in notices]}
         attempts = connection.execute(
             text("SELECT * FROM attempt WHERE notice_id = ANY(:ids) ORDER BY number"), ids
         ).all()
-        receipts = connection.execute(
-            text("SELECT * FROM receipt WHERE notice_id = ANY(:ids) ORDER BY received_at, id"), ids
+        receipts = connection.execute(text(_RECEIPTS), ids).all()
+        decisions = connection.execute(
+            text("SELECT * FROM doubt_decision WHERE notice_id = ANY(:ids) ORDER BY attempt"), ids
         ).all()
-    return [
+    lives = [
         _life(
             notice,
             [attempt for attempt in attempts if attempt.notice_id == notice.id],
-            [receipt for receipt in receipts if receipt.notice_id == notice.id],
+            [receipt for receipt in receipts if receipt.of_notice == notice.id],
+            [decision for decision in decisions if decision.notice_id == notice.id],
             unmasked=unmasked,
         )
         for notice in notices
     ]
+    return Lives(asked_by, notices[0].total, tuple(lives))
+
+
+def _find(
+    connection: Connection, asked: str, most: int
+) -> tuple[Literal["id", "invoice", "phone"], Sequence[Row[Any]]]:
+    if (value := _as_id(asked)) is not None:
+        if notices := connection.execute(text(_BY_ID), {"asked": value}).all():
+            return "id", notices
+        raise NoticeUnknown(f"there is no notice {value}")
+    asked = asked.replace("\0", "")
+    if notices := connection.execute(text(_BY_INVOICE), {"asked": asked}).all():
+        return "invoice", notices
+    phone = comparable(asked)
+    if phone and (notices := connection.execute(text(_BY_PHONE), {"asked": phone, "most": most}).all()):
+        return "phone", notices
+    raise _unknown(connection, asked)
 
 
 def _as_id(asked: str) -> UUID | None:
@@ -168,9 +232,7 @@ def _as_id(asked: str) -> UUID | None:
         return None
 
 
-def _unknown(connection: Connection, asked: UUID | str) -> NoticeUnknown:
-    if isinstance(asked, UUID):
-        return NoticeUnknown(f"there is no notice {asked}")
+def _unknown(connection: Connection, asked: str) -> NoticeUnknown:
     invoice = connection.execute(
         text(
             "SELECT i.bucket, i.reason, c.key FROM invoice i JOIN billing_cycle c ON c.id = i.cycle_id "
@@ -181,14 +243,20 @@ def _unknown(connection: Connection, asked: UUID | str) -> NoticeUnknown:
     if invoice is None:
         # What was asked for is not repeated: it may be a customer's number, pasted by mistake.
         return NoticeUnknown(
-            "that is neither the id of a notice nor the number of an invoice that was loaded and accepted"
+            "that is neither the id of a notice, nor the number of an invoice that was loaded and accepted, "
+            "nor a phone that a notice was planned for"
         )
     why = "it has to be planned still" if invoice.reason is None else f"{invoice.bucket}, {invoice.reason}"
     return NoticeUnknown(f"invoice {asked} of cycle {invoice.key} has no notice: {why}")
 
 
 def _life(
-    notice: Row[Any], attempts: Sequence[Row[Any]], receipts: Sequence[Row[Any]], *, unmasked: bool
+    notice: Row[Any],
+    attempts: Sequence[Row[Any]],
+    receipts: Sequence[Row[Any]],
+    decisions: Sequence[Row[Any]],
+    *,
+    unmasked: bool,
 ) -> NoticeLife:
     shown = dict(notice._mapping)
     if not unmasked:
@@ -196,19 +264,21 @@ def _life(
     fields = NoticeLife.__dataclass_fields__
     return NoticeLife(
         **{name: value for name, value in shown.items() if name in fields and name != "attempts"},
-        history=tuple(_history(notice, attempts, receipts)),
+        history=tuple(_history(notice, attempts, receipts, decisions)),
         attempts=tuple(Attempt(**_only(Attempt, attempt)) for attempt in attempts),
         receipts=tuple(
             ReceivedReceipt(
                 **_only(ReceivedReceipt, receipt)
+                | {"attempt": receipt.of_attempt}
                 | ({} if unmasked else {"raw": _masked_raw(receipt.raw, {str(notice.id)})})
             )
             for receipt in receipts
         ),
+        decisions=tuple(DoubtDecision(**_only(DoubtDecision, decision)) for decision in decisions),
     )
 
 
-def _only(record: type[Attempt | ReceivedReceipt], row: Row[Any]) -> dict[str, Any]:
+def _only(record: type[Attempt | ReceivedReceipt | DoubtDecision], row: Row[Any]) -> dict[str, Any]:
     return {name: value for name, value in row._mapping.items() if name in record.__dataclass_fields__}
 
 
@@ -247,11 +317,16 @@ def _hidden(words: str) -> str:
     return f"… {len(words)} characters"
 
 
-def _history(notice: Row[Any], attempts: Iterable[Row[Any]], receipts: Iterable[Row[Any]]) -> Iterable[Step]:
+def _history(
+    notice: Row[Any],
+    attempts: Iterable[Row[Any]],
+    receipts: Iterable[Row[Any]],
+    decisions: Iterable[Row[Any]],
+) -> Iterable[Step]:
     """Tell the states that a notice went through, from what was written down on its way.
 
-    The row itself keeps only its last state. Of what attempts and receipts say, the state machine tells
-    which moved it: an answer that comes after the final receipt, for one, changes nothing.
+    The row itself keeps only its last state. Of what attempts, receipts and persons say, the state machine
+    tells what moved it: an answer that comes after the final receipt, for one, changes nothing.
     """
     events: list[tuple[datetime, Step]] = []
     for attempt in attempts:
@@ -265,6 +340,10 @@ def _history(notice: Row[Any], attempts: Iterable[Row[Any]], receipts: Iterable[
             events.append(
                 (receipt.matched_at, Step(receipt.matched_at, receipt.status, f"receipt: {receipt.detail}"))
             )
+    for decision in decisions:
+        why = f"decided by {decision.decided_by}: {decision.reason}"
+        step = Step(decision.decided_at, DECIDED[Decision(decision.decision)], why)
+        events.append((decision.decided_at, step))
     last = Step(notice.planned_at, State.PLANNED, None)
     yield last
     claims = 0

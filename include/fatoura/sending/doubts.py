@@ -55,6 +55,24 @@ class Why(StrEnum):
     TOO_LATE = "too_late"  # its time is over before it could go out again
 
 
+HAPPENS: dict[Next, str] = {
+    Next.RESEND: "goes out once more",
+    Next.WAIT: "waits for its receipt, then stays on the list",
+    Next.LISTED: "is on the list: nothing more happens by itself",
+}
+"""What becomes of a notice, for screens."""
+
+BECAUSE: dict[Why, str] = {
+    Why.HARMLESS: "a second copy does less harm than none",
+    Why.RECOGNISED: "the provider recognises a repeat",
+    Why.GIVES_UP: "its kind is never sent twice",
+    Why.REPLACED: "a correction has been planned since",
+    Why.REPEATED: "it went out twice already",
+    Why.TOO_LATE: "its time is over before it could go out again",
+}
+"""Why, for screens."""
+
+
 @dataclass(frozen=True)
 class Which:
     """A choice among the notices in doubt; nothing chosen means all.
