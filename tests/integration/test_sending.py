@@ -190,8 +190,9 @@ async def test_the_validity_ends_with_the_window(configure):
     seen = []
     async with Sandbox(SandboxOptions(port=0)) as sandbox:
         at_work = sender(cycle, sandbox.port)
-        submit = at_work._gateway.submit_request
-        at_work._gateway.submit_request = lambda m: seen.append(m.validity_minutes) or submit(m)
+        gateway = at_work._lines[0].gateway
+        submit = gateway.submit_request
+        gateway.submit_request = lambda m, token="": seen.append(m.validity_minutes) or submit(m, token)
         await at_work.run(patience=NO_WAIT)
     assert len(seen) == 3
     assert all(50 <= minutes <= 60 for minutes in seen)
