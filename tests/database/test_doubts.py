@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,11 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from fatoura import clock
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
-from fatoura.gateways.interface import Outcome
 from fatoura.notices.states import DECIDED, TRANSITIONS, Decision, State
-from fatoura.receipts.intake import RawReceipt, store
-from fatoura.receipts.matching import match_receipts
-from fatoura.sending import claims, routing
 from fatoura.sending.doubts import (
     Next,
     Which,
@@ -30,86 +26,15 @@ from fatoura.sending.doubts import (
     resolve,
     summed,
 )
+from tests.doubts import GATEWAY, HORIZON, age, answer, claim, correct, decisions, doubt, receipt, register
 from tests.notices import ids, notices, plan_notices, run_sql, states
 
-if TYPE_CHECKING:
-    from uuid import UUID
-
-GATEWAY = "fatoura_sms"
-HORIZON = timedelta(hours=6)
 REASON = "the provider's log of 2026-05-20 shows it"
 
 
 @pytest.fixture(autouse=True)
 def _day(database, configure):
     configure(now="2026-05-20T10:00:00+01:00")
-
-
-def claim(cycle: int, *, horizon: timedelta = HORIZON, gateway: str = GATEWAY) -> list[Any]:
-    with begin() as connection:
-        return claims.claim(
-            connection,
-            cycle,
-            gateway=gateway,
-            stretch=routing.WHOLE,
-            in_use=[gateway],
-            worker="test",
-            most=10_000,
-            lease=timedelta(minutes=5),
-            doubt_horizon=horizon,
-            sender_id="STEG",
-        )
-
-
-def answer(claimed: list[Any], kind: str, provider_id: str | None = None) -> None:
-    with begin() as connection:
-        claims.write_outcomes(
-            connection,
-            [(one.message, Outcome(kind, provider_id, "no answer in 30 s")) for one in claimed],
-            retry_after=timedelta(0),
-        )
-
-
-def doubt(
-    count: int = 1, *, kind: str = "bill", hours: float = 0, gateway: str = GATEWAY, **columns: Any
-) -> int:
-    """Put notices into doubt, handed over so many hours ago; return their cycle."""
-    cycle = plan_notices(count, kind=kind, **columns)
-    claimed = claim(cycle, gateway=gateway)
-    assert len(claimed) == count
-    answer(claimed, "in_doubt")
-    age([one.message.id for one in claimed], hours)
-    return cycle
-
-
-def age(those: list[UUID], hours: float) -> None:
-    run_sql(
-        "UPDATE notice SET submitted_at = submitted_at - make_interval(secs => :s) WHERE id = ANY(:ids)",
-        s=hours * 3600,
-        ids=those,
-    )
-
-
-def correct(last_digit: str) -> None:
-    """Plan a correction of the bill with this digit at its end."""
-    run_sql(
-        "INSERT INTO notice (kind, subject, sequence, subscription_id, language, encoding, segments, "
-        "priority, send_from, send_until, validity_minutes) "
-        "SELECT 'bill_correction', subject, 2, 1, 'fr', 'gsm7', 1, 40, send_from, send_until, 60 "
-        "FROM notice WHERE subject LIKE '%' || :digit",
-        digit=f"-{last_digit}",
-    )
-
-
-def register(name: str = GATEWAY, **capabilities: bool) -> None:
-    import json
-
-    run_sql(
-        "INSERT INTO gateway (name, adapter, capabilities, position, in_use, weight) "
-        "VALUES (:name, 'kannel', CAST(:can AS jsonb), 0, true, 100)",
-        name=name,
-        can=json.dumps(capabilities),
-    )
 
 
 def doubts(**which: Any) -> list[Any]:
@@ -121,11 +46,6 @@ def decide(those: Any, decision: Decision, **changed: Any) -> Any:
     asked = those if isinstance(those, dict) else dict.fromkeys(those)
     with begin() as connection:
         return resolve(connection, asked, decision, **{"reason": REASON, "by": "amel", **changed})
-
-
-def decisions() -> list[Any]:
-    with connect() as connection:
-        return list(connection.execute(text("SELECT * FROM doubt_decision ORDER BY notice_id, attempt")))
 
 
 # --- What becomes of a doubt -----------------------------------------------------------------------------
@@ -343,11 +263,6 @@ def test_a_receipt_overrules_the_word_that_nothing_was_taken():
     receipt(ids(cycle)[0], "delivered")
     assert states(cycle) == {"delivered": 1}
     assert claim(cycle) == []
-
-
-def receipt(notice: UUID, status: str) -> None:
-    store([RawReceipt(GATEWAY, clock.now(), {}, notice_id=notice, attempt=1, status=status, detail=status)])
-    match_receipts()
 
 
 def matches() -> list[str]:
