@@ -36,6 +36,11 @@ def format_amount(millimes: int, language: Language) -> str:
     return _format(Decimal(millimes).scaleb(-3), "#,##0.000", language)
 
 
+def format_exact_amount(millimes: Decimal, language: Language) -> str:
+    """Return an amount as `format_amount` does, with further decimals where it has parts of a millime."""
+    return _format(millimes.scaleb(-3), "#,##0.000###", language)
+
+
 def _format(number: Decimal, pattern: str, language: Language) -> str:
     text: str = format_decimal(number, format=pattern, locale=LOCALES[language], numbering_system="latn")
     return text.translate(_PLAIN)

@@ -28,6 +28,7 @@ _COMMANDS = {
     "report": "fatoura.cli.report:report",
     "sample": "fatoura.cli.sample:sample",
     "stack": "fatoura.cli.stack:stack",
+    "statements": "fatoura.cli.statements:statements",
     "subscribers": "fatoura.cli.subscribers:subscribers",
 }
 

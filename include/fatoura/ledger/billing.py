@@ -5,9 +5,15 @@ Statements in SQL for those who count messages and money: reports, provider stat
 
 from __future__ import annotations
 
-# Of an attempt `a` of a notice `n`. An attempt without an answer, or one that we took for refused, was accepted
-# after all when a receipt, or a person, has since moved its notice on.
-_PROVED = "(a.number = n.attempts AND n.state IN ('accepted', 'delivered', 'undeliverable', 'expired'))"
+from fatoura.sending.doubts import BY_HAND
+
+# Of an attempt `a` of a notice `n`. An attempt without an answer, or one that we took for refused, was
+# accepted after all when a receipt, or a person who knows, has since moved its notice on. To be taken for
+# undeliverable by a person, who does not know, proves nothing.
+_PROVED = f"""(
+    a.number = n.attempts AND n.state IN ('accepted', 'delivered', 'undeliverable', 'expired')
+    AND n.reason IS DISTINCT FROM '{BY_HAND}'
+)"""
 
 COUNTED = f"(a.outcome IS NOT DISTINCT FROM 'accepted' OR {_PROVED})"
 """The provider accepted it, and bills it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -20,6 +21,8 @@ from fatoura.reports.figures import AGE_EDGES, DELIVERY_EDGES, UNMATCHED, Figure
 
 if TYPE_CHECKING:
     from fatoura.reports.words import Words
+
+_PHONE = re.compile(r"\+[0-9* ]{8,}")
 
 Form = Literal["text", "arabic", "count", "share", "seconds", "instant", "day", "millimes"]
 
@@ -97,6 +100,11 @@ def report_tables(f: Figures, words: Words) -> list[Table]:
             "kinds",
             (Field("kind", "text", "kind"), *_GROUP, rate),
             [(g.code, *_of_group(g)) for g in f.kinds],
+        ),
+        Table(
+            "gateways",
+            (Field("gateway", "text"), *_GROUP, rate),
+            [(g.code, *_of_group(g)) for g in f.gateways],
         ),
         Table(
             "delivery_time",
@@ -253,10 +261,11 @@ def write_csv(table: Table, file: IO[str]) -> None:
     """Write a table as CSV (RFC 4180): UTF-8, comma, header."""
     writer = csv.writer(file)
     writer.writerow(field.name for field in table.fields)
-    writer.writerows([_plain(value) for value in row] for row in table.rows)
+    writer.writerows([plain_cell(value) for value in row] for row in table.rows)
 
 
-def _plain(value: Any) -> str:
+def plain_cell(value: Any) -> str:
+    """Write a value as a cell of a CSV file, for programs; nothing that a spreadsheet would run."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -271,8 +280,9 @@ def _plain(value: Any) -> str:
         return str(value)
     if isinstance(value, Said):
         value = value.plain
-    # A spreadsheet would run a provider's word that begins so as a formula.
-    return f"'{value}" if str(value)[:1] in set("=+-@\t\r") else str(value)
+    # A spreadsheet would run a provider's word that begins so as a formula; a number of a phone is none.
+    runs = str(value)[:1] in set("=+-@\t\r") and not _PHONE.fullmatch(str(value))
+    return f"'{value}" if runs else str(value)
 
 
 # --- Workbook --------------------------------------------------------------------------------------------

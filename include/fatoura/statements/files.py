@@ -80,7 +80,8 @@ def opened(path: Path, form: Form) -> Iterator[Table]:
     if start == _ZIP:
         with _workbook(path, form) as rows:
             places, _ = _found_heading([rows], form)
-            yield Table(places, rows)
+            width = max(places.values()) + 1
+            yield Table(places, (_filled(row, width) for row in rows))
         return
     encoding = "utf-16" if start[:2] in _UTF_16 else form.encoding
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
@@ -110,10 +111,10 @@ def _csv(stream: TextIO, delimiter: str) -> Iterator[Row]:
 def _workbook(path: Path, form: Form) -> Iterator[Iterator[Row]]:
     import openpyxl
 
-    with warnings.catch_warnings():
+    with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and extensions that nobody reads here
         try:
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         except Exception as error:  # whatever a broken archive makes of itself
             raise StatementUnreadable(f"the workbook cannot be read: {type(error).__name__}") from None
         try:
@@ -132,6 +133,11 @@ def _of_sheet(rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
     for number, cells in enumerate(rows, start=1):
         if any(cell not in (None, "") for cell in cells):
             yield Row(number, ["" if cell is None else cell for cell in cells])
+
+
+def _filled(row: Row, width: int) -> Row:
+    """Add the empty cells that a sheet leaves out at the end of a row."""
+    return row._replace(cells=[*row.cells, *[""] * (width - len(row.cells))])
 
 
 def _found_heading(candidates: Sequence[Iterator[Row]], form: Form) -> tuple[dict[str, int], int]:
@@ -184,5 +190,5 @@ def _demand_sense(places: dict[str, int], cells: list[str], form: Form) -> None:
             raise StatementUnreadable("the bill has neither segments nor messages nor amounts")
     elif not (named & {"notice_id", "provider_id"} or {"recipient", "submitted_at"} <= named):
         raise StatementUnreadable(
-            "nothing tells the messages apart: neither an id, nor a recipient with a time, is among the headings"
+            "nothing tells the messages apart: there is neither an id nor a recipient with a time"
         )

@@ -6,13 +6,14 @@ Called by the import, which reads every statement through a form. Forms of the u
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 import tomllib
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Decimal  # noqa: TC003 - pydantic reads it
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -70,7 +71,7 @@ class Form(_Strict):
     :param unbilled: statuses of lines that are listed and not billed.
     :param optional: columns that some files lack.
     :param patterns: regular expressions for what is an id inside a cell: the group ``id`` (or the first one),
-        and for our own the group ``attempt``.
+        and for our own the group ``attempt``. Without one, our own is found by its form.
     :param kinds: of a summary: which of our kinds of notice a label counts.
     :param segment_price_millimes: the contract's price with this provider, where it is not the setting's.
     """
@@ -98,6 +99,11 @@ class Form(_Strict):
     def time_window(self) -> timedelta:
         """How far the two clocks may lie apart."""
         return timedelta(seconds=self.time_window_seconds)
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The zone of times without an offset; none: the utility's."""
+        return ZoneInfo(self.timezone) if self.timezone else None
 
     @property
     def required(self) -> dict[str, Headings]:
@@ -135,7 +141,7 @@ class Form(_Strict):
             except (ZoneInfoNotFoundError, ValueError):
                 raise ValueError(f"there is no time zone {self.timezone!r}") from None
         try:
-            b"".decode(self.encoding)
+            codecs.lookup(self.encoding)
         except LookupError:
             raise ValueError(f"there is no encoding {self.encoding!r}") from None
         return self

@@ -30,6 +30,11 @@ _MOST_COUNTED = 10**9
 _MOST_MILLIMES = Decimal(10**12)
 _LONGEST = 200  # characters of an id or a label that are kept
 
+# Our id wherever it stands in a cell, and behind it the attempt, if it is given too.
+_OUR_ID = (
+    r"(?P<id>[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12})(?:[/:._](?P<attempt>[0-9]{1,4}))?"
+)
+
 _SPACES = re.compile(r"[\s\u00a0\u202f'’]")
 _CURRENCY = re.compile(r"(?i)(?<=[\d.,])(?:dt|tnd|dinars?|millimes?|د\.?ت\.?)$")
 _SPOILED_ID = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
@@ -180,8 +185,7 @@ class Reader:
         text = _text(cell)
         if not text:
             return None
-        pattern = self._form.patterns.get("notice_id", r"([0-9a-fA-F-]{32,36})")
-        found = re.search(pattern, text)
+        found = re.search(self._form.patterns.get("notice_id", _OUR_ID), text)
         try:
             if found is None:
                 raise ValueError
