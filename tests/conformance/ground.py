@@ -54,6 +54,7 @@ class Ground:
             Transport(connections=20, timeout=self._timeout)
         )
         self.gateway, self.session = self.connect(self.config())
+        self.provider.receipts_to = self.gateway.receipt_url(self.sink.url, SECRET, uuid.uuid4(), 1)
         logging.getLogger().addHandler(self._log)
         self._level = logging.getLogger().level
         logging.getLogger().setLevel(logging.DEBUG)

@@ -66,6 +66,9 @@ class Provider(ABC):
     port: int
     """Where it listens; known once it runs."""
 
+    receipts_to: str
+    """The receipt address that was registered with it, for providers that take none with each message."""
+
     asked: list[list[str]]
     """The ids of each status query that it got, where it can be asked."""
 

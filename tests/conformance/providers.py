@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.conformance.kannel import KannelItself, SandboxProvider, kannel_stack
+from tests.conformance.orange import Orange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.conformance.provider import Provider
 
-FAKES: tuple[type[Provider], ...] = (SandboxProvider,)
+FAKES: tuple[type[Provider], ...] = (SandboxProvider, Orange)
 """Those that run anywhere; at least one for each adapter."""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fatoura.errors import BadInput
 from fatoura.gateways.kannel import KannelGateway
+from fatoura.gateways.orange import OrangeGateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     ReceiptReader = Callable[[Mapping[str, str], bytes, Mapping[str, str]], Receipt]
 
-ADAPTERS: dict[str, type[Gateway]] = {adapter.adapter: adapter for adapter in (KannelGateway,)}
+ADAPTERS: dict[str, type[Gateway]] = {adapter.adapter: adapter for adapter in (KannelGateway, OrangeGateway)}
 
 
 def create_gateway(adapter: str, config: GatewayConfig) -> Gateway:

@@ -17,7 +17,14 @@ from fatoura.notices.states import State
 CONFIGS = {
     "kannel": GatewayConfig(
         "fatoura_sms", "http://gateway:13013", "steg", "s3cr3t-word", {"longest_segments": 10}
-    )
+    ),
+    "orange": GatewayConfig(
+        "fatoura_sms",
+        "https://api.orange.com",
+        "steg",
+        "s3cr3t-word",
+        {"sender_address": "+21650000000", "longest_segments": 10},
+    ),
 }
 
 NOTICE = UUID("0190a1b2-0000-7000-8000-000000000001")
@@ -70,7 +77,12 @@ def test_a_message_measured_otherwise_than_planned_is_refused(name):
 @every_gateway
 @given(status=st.integers(100, 599), body=st.binary(max_size=300))
 def test_an_answer_that_is_not_known_is_never_taken_for_acceptance(name, status, body):
-    assert gateway(name).read_answer(status, {}, body).kind in ("in_doubt", "refused", "stop")
+    assert gateway(name).read_answer(status, {}, body).kind in (
+        "in_doubt",
+        "refused",
+        "unauthorized",
+        "stop",
+    )
 
 
 @every_gateway
