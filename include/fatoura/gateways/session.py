@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fatoura.errors import BadInput
-from fatoura.gateways.interface import Answer, Outcome, Token, outcome_of
+from fatoura.gateways.interface import Answer, Outcome, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fatoura.gateways.interface import Balance, Gateway, Message, Receipt, Request
     from fatoura.gateways.transport import Transport
 
-# A token is renewed so long before its end: it must still be good when its last request arrives.
+# A token is renewed so long before its end, or in its last tenth: it must still be good when its last request
+# arrives.
 _TOKEN_MARGIN_SECONDS = 60
 
 
@@ -36,14 +37,14 @@ class Session:
         self._transport = transport
         self._token = ""
         self._token_until = 0.0
-        self._renewing = asyncio.Lock()
+        self._renewal: asyncio.Task[str | Outcome] | None = None
 
     async def submit(self, message: Message) -> Outcome:
         """Hand a message over; return what became of it.
 
         :raises MessageUnfit: before anything is sent.
         """
-        for renewal in (False, True):
+        for _ in range(2):
             token = await self._good_token()
             if isinstance(token, Outcome):
                 return token
@@ -51,8 +52,7 @@ class Session:
             outcome = outcome_of(self.gateway, result)
             if outcome.kind != "unauthorized":
                 return outcome
-            if not renewal:
-                self._forget(token)
+            self._forget(token)
         return Outcome("stop", None, f"a new token is refused too: {outcome.answer}")
 
     async def statuses(self, provider_ids: Sequence[str]) -> list[Receipt]:
@@ -81,38 +81,50 @@ class Session:
         return self.gateway.read_balance(answer.status, answer.headers, answer.body)
 
     async def _ask(self, make: Callable[[str], Request]) -> Answer:
-        token = await self._good_token()
-        if isinstance(token, Outcome):
-            raise ProviderSilent(f"{self.gateway.name} gives no token: {token.answer}")
-        answer = await self._transport.submit(make(token))
-        if not isinstance(answer, Answer):
-            raise ProviderSilent(f"{self.gateway.name} does not answer: {answer.reason}")
-        if answer.status == 401:
+        status = 0
+        for _ in range(2):
+            token = await self._good_token()
+            if isinstance(token, Outcome):
+                raise ProviderSilent(f"{self.gateway.name}: {token.answer}")
+            answer = await self._transport.submit(make(token))
+            if not isinstance(answer, Answer):
+                raise ProviderSilent(f"{self.gateway.name} does not answer: {answer.reason}")
+            status = answer.status
+            if 200 <= status < 300:
+                return answer
+            if status != 401:
+                break
             self._forget(token)
-        if not 200 <= answer.status < 300:
-            raise ProviderSilent(f"{self.gateway.name} answers with status {answer.status}")
-        return answer
+        raise ProviderSilent(f"{self.gateway.name} answers with status {status}")
 
     async def _good_token(self) -> str | Outcome:
+        """Return a token that is good, or why there is none: nothing was submitted then."""
         if time.monotonic() < self._token_until:
             return self._token
-        async with self._renewing:
-            if time.monotonic() < self._token_until:  # another message has renewed it meanwhile
-                return self._token
-            request = self.gateway.token_request()
-            if request is None:
-                self._token_until = float("inf")
-                return ""
-            result = await self._transport.submit(request)
-            if not isinstance(result, Answer):
-                # Nothing was submitted yet, so nothing is in doubt.
-                return Outcome("refused", None, f"no token: {result.reason}")
-            token = self.gateway.read_token(result.status, result.headers, result.body)
-            if isinstance(token, Token):
-                self._token = token.value
-                self._token_until = time.monotonic() + max(token.seconds - _TOKEN_MARGIN_SECONDS, 1)
-                return self._token
+        if self._renewal is None:
+            # One for all who wait, for better or worse: were each to try for himself, one after the other,
+            # the claims of the last would be in doubt before their turn came.
+            self._renewal = asyncio.create_task(self._renew())
+            self._renewal.add_done_callback(self._end_renewal)
+        return await asyncio.shield(self._renewal)
+
+    async def _renew(self) -> str | Outcome:
+        request = self.gateway.token_request()
+        if request is None:
+            self._token_until = float("inf")
+            return ""
+        result = await self._transport.submit(request)
+        if not isinstance(result, Answer):
+            return Outcome("refused", None, f"no token: {result.reason}")
+        token = self.gateway.read_token(result.status, result.headers, result.body)
+        if isinstance(token, Outcome):
             return token
+        margin = min(_TOKEN_MARGIN_SECONDS, token.seconds / 10)
+        self._token, self._token_until = token.value, time.monotonic() + token.seconds - margin
+        return token.value
+
+    def _end_renewal(self, _: object) -> None:
+        self._renewal = None
 
     def _forget(self, token: str) -> None:
         """Renew the token at the next request, unless another message has seen to it."""
