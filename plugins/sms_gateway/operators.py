@@ -60,6 +60,7 @@ class SendNoticesOperator(BaseOperator):
         from fatoura.receipts.secret import receipt_secret
         from fatoura.sending.outlook import Wait
         from fatoura.sending.sender import Sender
+        from operations.alerts import tell
         from sms_gateway.triggers import SendingTrigger
 
         key = ExtractKey.parse(self.cycle)
@@ -79,6 +80,12 @@ class SendNoticesOperator(BaseOperator):
                 "busy_seconds": round(result.seconds, 1),
                 **({"stopped": sorted(result.stopped)} if result.stopped else {}),
             }
+        for name, why in result.stopped.items():
+            # The others have taken its share: nothing fails, so somebody must be told.
+            tell(
+                f"Fatoura: {name} refuses everything",
+                {"gateway": name, "reason": why, "run": context["run_id"], "do": "mend its connection"},
+            )
         if self._sender.stopping:
             raise FatouraError("stopped on request; what had not begun was given back, nothing is lost")
         if result.outlook.wait is not Wait.DONE:
@@ -121,13 +128,14 @@ class SettleReceiptsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Match what has come; defer until the cycle is settled."""
-        from fatoura.receipts.matching import match_receipts
+        from fatoura.receipts.matching import match_receipts, unpark_known
         from fatoura.receipts.settling import settlement
         from sms_gateway.triggers import ReceiptsSettledTrigger
 
         key = ExtractKey.parse(self.cycle)
         cycle_id = cycle_id_of(key.cycle)
-        match_receipts(parked=True)
+        unpark_known()
+        match_receipts()
         with begin() as connection:
             standing = settlement(connection, cycle_id)
         if not standing.is_over:

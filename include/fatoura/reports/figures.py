@@ -74,7 +74,7 @@ class ExtractFacts:
 
 @dataclass(frozen=True)
 class Group:
-    """The notices of one district, language or kind, by state."""
+    """The notices of one district, language, kind or gateway, by state."""
 
     code: str
     states: Counter[State]
@@ -105,6 +105,16 @@ class Group:
     def rate(self) -> float | None:
         """Delivered among the sent, from 0 to 1; nothing when none was sent."""
         return self.delivered / self.sent if self.sent else None
+
+
+@dataclass(frozen=True)
+class GatewayGroup(Group):
+    """The notices that were handed to one gateway, by state, and what its provider's interface can do.
+
+    :param lacks: what it cannot do and others can: ``validity``, ``push``, ``client_reference``.
+    """
+
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -258,6 +268,7 @@ class Figures:
     districts: list[Group]
     languages: list[Group]
     kinds: list[Group]
+    gateways: list[GatewayGroup]
     rejections: list[Rejection]
     unnoticed: list[Unnoticed]
     failures: list[Failure]
@@ -336,6 +347,7 @@ def cycle_figures(connection: Connection, cycle_key: str, as_of: datetime) -> Fi
         districts=districts,
         languages=languages,
         kinds=kinds,
+        gateways=_gateways(query),
         rejections=_rejections(query),
         unnoticed=_unnoticed(query),
         failures=_failures(query, ledger),
@@ -411,6 +423,33 @@ def _groups(query: _Query) -> tuple[list[Group], list[Group], list[Group]]:
         return sorted(found, key=lambda group: (-group.states.total(), group.code))
 
     return listed(districts), listed(languages), listed(kinds)
+
+
+def _gateways(query: _Query) -> list[GatewayGroup]:
+    """Count the notices that were tried by the gateway of their last attempt."""
+    counts: dict[str, Counter[State]] = {}
+    lacks: dict[str, tuple[str, ...]] = {}
+    for name, capabilities, state, notices in query.rows(
+        """
+        SELECT n.gateway, g.capabilities, n.state, n.notices FROM (
+            SELECT gateway, state, count(*) AS notices FROM notice
+            WHERE cycle_id = :cycle AND gateway IS NOT NULL GROUP BY gateway, state
+        ) n LEFT JOIN gateway g ON g.name = n.gateway
+        """
+    ):
+        counts.setdefault(name, Counter())[State(state)] = notices
+        can = capabilities or {}
+        lacks[name] = tuple(
+            what
+            for what, lacking in (
+                ("validity", can.get("validity") is False),
+                ("push", can.get("receipts") == "poll"),
+                ("client_reference", can.get("client_reference") is False),
+            )
+            if lacking
+        )
+    found = [GatewayGroup(name, states, lacks=lacks[name]) for name, states in counts.items()]
+    return sorted(found, key=lambda group: (-group.states.total(), group.code))
 
 
 def _rejections(query: _Query) -> list[Rejection]:
@@ -624,7 +663,8 @@ def _receipts(query: _Query) -> tuple[dict[str, int], datetime | None]:
             FROM receipt r JOIN notice n ON n.id = r.notice_id WHERE n.cycle_id = :cycle GROUP BY 1
             UNION ALL
             SELECT r.match, count(*), max(r.received_at)
-            FROM receipt r JOIN notice n ON n.gateway = r.gateway AND n.provider_id = r.provider_id
+            FROM receipt r JOIN attempt a ON a.gateway = r.gateway AND a.provider_id = r.provider_id
+            JOIN notice n ON n.id = a.notice_id
             WHERE n.cycle_id = :cycle AND r.notice_id IS NULL GROUP BY 1
         ) found GROUP BY match
         """

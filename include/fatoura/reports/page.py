@@ -87,6 +87,8 @@ def render_page(figures: Figures, words: Words, *, workbook: str, tables: Sequen
                 figures.languages, words, lambda group: (words.of_code("language", group.code), None)
             ),
             kinds=_groups(figures.kinds, words, lambda group: (words.of_code("kind", group.code), None)),
+            gateways=_groups(figures.gateways, words, lambda group: (group.code, None)),
+            lacks=[(group.code, words("lacks", what)) for group in figures.gateways for what in group.lacks],
             few=FEW,
             delivery_time=figures.delivery_time and _delivery_time(figures.delivery_time, words),
             speed=figures.speed and _speed(figures.speed, figures.contract_rate, words),
@@ -200,7 +202,7 @@ def _legend(parts: list[Part], words: Words, *, always: bool = False) -> list[tu
 
 
 def _groups(
-    groups: list[Group], words: Words, named: Callable[[Group], tuple[str, str | None]]
+    groups: Sequence[Group], words: Words, named: Callable[[Group], tuple[str, str | None]]
 ) -> list[dict[str, Any]]:
     """Return a row of the delivery tables for each group that has something sent."""
     rows = []
