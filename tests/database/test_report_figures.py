@@ -203,11 +203,13 @@ def test_receipts_without_our_id_are_known_by_the_providers(database):
     seeded(rows=2000)
     before = figures().receipts
     with begin() as connection:
-        connection.execute(text("UPDATE attempt SET provider_id = 'P' || notice_id"))
+        connection.execute(text("UPDATE attempt SET provider_id = 'P' || notice_id || '-' || number"))
         connection.execute(
             text(
                 "INSERT INTO receipt (gateway, raw, provider_id, status, match) "
-                "SELECT gateway, '{}', provider_id, 'delivered', 'repeated' FROM attempt LIMIT 5"
+                "SELECT a.gateway, '{}', a.provider_id, 'delivered', 'repeated' FROM attempt a "
+                "JOIN notice n ON n.id = a.notice_id JOIN billing_cycle c ON c.id = n.cycle_id "
+                "WHERE c.key = '2026-05-T1' LIMIT 5"
             )
         )
     assert figures().receipts["repeated"] == before["repeated"] + 5
