@@ -260,7 +260,7 @@ class OpenComparison:
             "price": self.comparison.price,
         }
         with driver(self.connection).cursor("messages") as rows:
-            rows.itersize = 10_000
+            rows.itersize = 2_000
             rows.execute(_MESSAGES, values)
             names = [column.name for column in rows.description or ()]
             for row in rows:

@@ -304,7 +304,7 @@ def _recipient(cell: Any) -> str | None:
     text = _text(cell)
     if not text or any(sign in text for sign in "*xX…"):
         return None  # masked by the provider itself: it cannot be compared
-    recipient = comparable(text)
+    recipient = comparable(text.removeprefix("tel:"))
     if recipient is None:
         raise FlawError("not_a_number")
     return recipient

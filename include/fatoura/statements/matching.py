@@ -305,7 +305,7 @@ def _pair_by_phone(connection: Connection, window: timedelta) -> None:
         found.clear()
 
     with session.cursor("by_phone") as rows:
-        rows.itersize = 10_000
+        rows.itersize = 2_000
         rows.execute(_BY_PHONE)
         for _, group in groupby(rows, key=itemgetter(0)):
             lines, attempts = list[Billed](), list[Ours]()
