@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from tests.conformance.kannel import KannelItself, SandboxProvider, kannel_stack
 from tests.conformance.orange import Orange
+from tests.conformance.query_string import L2TFake, TunisieSmsFake, WinSmsFake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.conformance.provider import Provider
 
-FAKES: tuple[type[Provider], ...] = (SandboxProvider, Orange)
+FAKES: tuple[type[Provider], ...] = (SandboxProvider, Orange, L2TFake, TunisieSmsFake, WinSmsFake)
 """Those that run anywhere; at least one for each adapter."""
 
 

@@ -120,6 +120,7 @@ class Receipt:
         request had been accepted, and settles a doubt.
     :param detail: the provider's code and word; never a number or a text.
     :param happened_at: by the provider's clock, UTC.
+    :param raw: where the provider was asked: what it said of this message, without any key.
     """
 
     notice_id: UUID | None
@@ -128,6 +129,7 @@ class Receipt:
     status: State
     detail: str
     happened_at: datetime | None
+    raw: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ class Capabilities:
     :param longest_segments: a longer message is cut or refused.
     :param balance: it can be asked for the account's balance.
     :param statuses_at_once: how many messages one status query may name.
+    :param seconds_between_statuses: how far apart status queries must lie, where the provider says so.
     """
 
     client_reference: bool
@@ -180,6 +183,7 @@ class Capabilities:
     longest_segments: int
     balance: bool
     statuses_at_once: int = 1
+    seconds_between_statuses: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +214,8 @@ class Gateway(ABC):
 
     name: str
     capabilities: Capabilities
+    form: str | None = None
+    """Of an adapter that speaks to several providers: which one."""
 
     @abstractmethod
     def __init__(self, config: GatewayConfig) -> None: ...

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fatoura.errors import BadInput
 from fatoura.gateways.kannel import KannelGateway
 from fatoura.gateways.orange import OrangeGateway
+from fatoura.gateways.query_string import QueryStringGateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     ReceiptReader = Callable[[Mapping[str, str], bytes, Mapping[str, str]], Receipt]
 
-ADAPTERS: dict[str, type[Gateway]] = {adapter.adapter: adapter for adapter in (KannelGateway, OrangeGateway)}
+ADAPTERS: dict[str, type[Gateway]] = {
+    adapter.adapter: adapter for adapter in (KannelGateway, OrangeGateway, QueryStringGateway)
+}
 
 
 def create_gateway(adapter: str, config: GatewayConfig) -> Gateway:

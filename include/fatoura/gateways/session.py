@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,11 @@ class Session:
         for first in range(0, len(provider_ids), at_once):
             asked = provider_ids[first : first + at_once]
             answer = await self._ask(partial(self.gateway.status_request, asked))
-            receipts += self.gateway.read_statuses(answer.status, answer.headers, answer.body)
+            told = self.gateway.read_statuses(answer.status, answer.headers, answer.body)
+            # Where one is asked at a time, the answer need not repeat its id.
+            receipts += [
+                one if one.provider_id or at_once > 1 else replace(one, provider_id=asked[0]) for one in told
+            ]
         return receipts
 
     async def balance(self) -> Balance:

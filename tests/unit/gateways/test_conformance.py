@@ -25,6 +25,9 @@ CONFIGS = {
         "s3cr3t-word",
         {"sender_address": "+21650000000", "longest_segments": 10},
     ),
+    "query_string": GatewayConfig(
+        "fatoura_sms", "https://api.l2t.io", "steg", "s3cr3t-word", {"form": "l2t", "longest_segments": 10}
+    ),
 }
 
 NOTICE = UUID("0190a1b2-0000-7000-8000-000000000001")
