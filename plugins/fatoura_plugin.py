@@ -30,6 +30,13 @@ class FatouraPlugin(AirflowPlugin):
             "url_route": "billing-reports",
         },
         {
+            "name": "Messages in doubt",
+            "href": f"{URL_PREFIX}/doubts",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "messages-in-doubt",
+        },
+        {
             "name": "Report",
             "href": f"{URL_PREFIX}/runs/{{RUN_ID}}/report",
             "destination": "dag_run",

@@ -1,4 +1,7 @@
-"""Reports and Data Docs inside Airflow's UI. Every route asks for Airflow's login: plugin pages have none."""
+"""Reports, Data Docs and messages in doubt inside Airflow's UI.
+
+Every route asks for Airflow's login: plugin pages have none.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 from fatoura import clock
 from fatoura.database import connect
 from fatoura.settings import get_settings
+from operations import doubt_pages
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -39,6 +43,7 @@ _CYCLE_OF_RUN = text(
 )
 
 router = APIRouter(dependencies=[Depends(requires_authenticated())])
+router.include_router(doubt_pages.router)
 
 
 @router.get("/reports")
@@ -93,6 +98,6 @@ def _root(request: Request) -> str:
 
 def create_app() -> FastAPI:
     """Return the plugin's pages."""
-    app = FastAPI(title="Fatoura reports", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Fatoura", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router)
     return app

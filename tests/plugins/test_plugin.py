@@ -28,7 +28,8 @@ print(json.dumps({{
     "links": sorted(type(link).__module__ + "." + type(link).__name__
         for link in plugins_manager.get_operator_extra_links() if "operations" in type(link).__module__),
     "info": PluginResponse.model_validate(fatoura).model_dump(mode="json"),
-    "bare": sorted({{"alerts", "hooks", "links", "pages", "triggers", "operators"}} & set(sys.modules)),
+    "bare": sorted({{"alerts", "doubt_pages", "hooks", "links", "pages", "triggers", "operators"}}
+        & set(sys.modules)),
 }}, default=str))
 """
 
@@ -78,13 +79,24 @@ def test_it_is_found_without_errors_and_under_no_bare_names(registered):
 def test_the_api_server_serves_its_pages(registered):
     [(name, prefix, routes)] = registered["apps"]
     assert (name, prefix) == ("Fatoura reports", "/fatoura")
-    assert routes == ["/reports", "/reports/{path:path}", "/runs/{run_id}/report"]
+    assert routes == [
+        "/doubts",
+        "/doubts",
+        "/notices/{notice}",
+        "/reports",
+        "/reports/{path:path}",
+        "/runs/{run_id}/report",
+    ]
 
 
-def test_the_ui_shows_a_menu_entry_and_a_tab_on_runs(registered):
-    shown = {view["destination"]: view["href"] for view in registered["views"]}
-    assert shown == {"nav": "/fatoura/reports", "dag_run": "/fatoura/runs/{RUN_ID}/report"}
-    assert len({view["url_route"] for view in registered["views"]}) == 2
+def test_the_ui_shows_menu_entries_and_a_tab_on_runs(registered):
+    shown = {(view["destination"], view["href"]) for view in registered["views"]}
+    assert shown == {
+        ("nav", "/fatoura/reports"),
+        ("nav", "/fatoura/doubts"),
+        ("dag_run", "/fatoura/runs/{RUN_ID}/report"),
+    }
+    assert len({view["url_route"] for view in registered["views"]}) == 3
 
 
 def test_the_links_of_tasks_are_known(registered):

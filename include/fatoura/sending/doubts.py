@@ -78,6 +78,7 @@ class Which:
     """A choice among the notices in doubt; nothing chosen means all.
 
     :param before: those whose last attempt was handed over no later than this instant.
+    :param ids: no others than these.
     """
 
     gateway: str | None = None
@@ -85,6 +86,7 @@ class Which:
     next: Next | None = None
     before: datetime | None = None
     cycle_id: int | None = None
+    ids: tuple[UUID, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ _DOUBTS = f"""
         AND (CAST(:kind AS text) IS NULL OR notice.kind = :kind)
         AND (CAST(:before AS timestamptz) IS NULL OR notice.submitted_at <= :before)
         AND (CAST(:cycle AS int) IS NULL OR notice.cycle_id = :cycle)
+        AND (CAST(:ids AS uuid[]) IS NULL OR notice.id = ANY(:ids))
 """
 _CHOSEN = f"(SELECT * FROM ({_DOUBTS}) judged WHERE CAST(:next AS text) IS NULL OR next = :next) doubt"
 
@@ -262,6 +265,7 @@ def _values(which: Which | None) -> dict[str, Any]:
         "before": which.before,
         "cycle": which.cycle_id,
         "next": which.next and which.next.value,
+        "ids": None if which.ids is None else list(which.ids),
     }
 
 
