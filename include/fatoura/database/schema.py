@@ -275,7 +275,11 @@ receipt = Table(
     Column("gateway", Text, nullable=False),
     _instant("received_at", nullable=False, server_default=func.clock_timestamp()),
     Column("raw", JSONB, nullable=False, info=PERSONAL, comment="as it came: query and body"),
-    Column("notice_id", Uuid, comment="our id in it; no foreign key: it may be unknown, or garbage"),
+    Column(
+        "notice_id",
+        Uuid,
+        comment="as it says, or as its provider_id tells; no foreign key: it may be unknown, or garbage",
+    ),
     Column("attempt", SmallInteger),
     Column("provider_id", Text),
     Column("status", Text, comment="the state that it reports; null for an intermediate or unreadable one"),
@@ -284,9 +288,10 @@ receipt = Table(
     Column("match", Text, nullable=False, server_default="new"),
     _instant("matched_at"),
     _one_of("match", "new", "parked", "moved", "noted", "repeated", "contradicted", "unreadable"),
-    Index("ix_receipt_unmatched", "id", postgresql_where=text("match IN ('new', 'parked')")),
+    Index("ix_receipt_new", "id", postgresql_where=text("match = 'new'")),
+    Index("ix_receipt_parked", "received_at", postgresql_where=text("match = 'parked'")),
     Index(None, "notice_id", postgresql_where=text("notice_id IS NOT NULL")),
-    # Of providers that know only their own id.
+    # Of providers that know only their own id, before they are matched.
     Index(
         "ix_receipt_provider_id",
         "gateway",

@@ -2,7 +2,8 @@
 
 Each raw receipt stays, with what became of it: it `moved` its notice, was `noted` (an intermediate step),
 `repeated` what was known, `contradicted` it (the first final word stays), or is `parked` until the notice
-that it speaks of is known.
+that it speaks of is known: of a provider that knows only its own id, until the answer that told us that id
+is written.
 """
 
 from __future__ import annotations
@@ -19,41 +20,56 @@ from fatoura.database import begin
 PARKED_FOR = timedelta(days=7)
 _BATCH = 5000
 
-_FINAL_WORDS = "('delivered', 'undeliverable', 'expired', 'rejected')"
+# A notice that may have been taken twice has arrived when either did, and is lost only when the last one is.
+_DECISIVE = """(
+    status = 'delivered'
+    OR status IN ('undeliverable', 'expired', 'rejected') AND (
+        coalesce(number, attempts) >= attempts
+        OR NOT EXISTS (
+            SELECT FROM attempt later WHERE later.notice_id = notice AND later.number > named.number
+                AND (outcome IS NULL OR outcome IN ('accepted', 'in_doubt'))
+        )
+    )
+)"""
+
+# A provider that knows only its own id may begin its ids anew: the message that was sent last counts, and
+# none that was sent after the receipt came, as far as two machines' clocks can tell.
+_SENT_UNDER_ITS_ID = """
+    SELECT attempt.notice_id AS id, attempt.number FROM attempt
+    WHERE receipt.notice_id IS NULL AND attempt.gateway = receipt.gateway
+        AND attempt.provider_id = receipt.provider_id
+        AND attempt.claimed_at < receipt.received_at + interval '1 hour'
+    ORDER BY attempt.claimed_at DESC LIMIT 1
+"""
 
 _MATCH = text(
     f"""
     WITH batch AS MATERIALIZED (
-        SELECT id, gateway, notice_id, provider_id, status, detail, happened_at, received_at
-        FROM receipt
-        WHERE match = 'new' OR (:parked AND match = 'parked' AND received_at > :parked_since)
-        ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+        SELECT id, gateway, notice_id, attempt, provider_id, status, detail, happened_at, received_at
+        FROM receipt WHERE match = 'new' ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
     ), named AS MATERIALIZED (
-        SELECT batch.*, coalesce(batch.notice_id, known.id) AS notice
-        FROM batch LEFT JOIN LATERAL (
-            -- Of any attempt: a receipt can come after the notice was sent once more.
-            SELECT attempt.notice_id AS id FROM attempt
-            WHERE batch.notice_id IS NULL AND attempt.gateway = batch.gateway
-                AND attempt.provider_id = batch.provider_id
-            LIMIT 1
-        ) known ON true
+        SELECT receipt.*, coalesce(receipt.notice_id, known.id) AS notice,
+            coalesce(receipt.attempt, known.number) AS number
+        FROM batch receipt LEFT JOIN LATERAL ({_SENT_UNDER_ITS_ID}) known ON true
     ), held AS MATERIALIZED (
         SELECT id, state, attempts, submitted_at FROM notice
         WHERE id IN (SELECT notice FROM named) ORDER BY id FOR UPDATE
     ), judged AS MATERIALIZED (
-        SELECT named.id, named.notice, named.provider_id, named.status, named.detail,
+        SELECT named.*, coalesce(number, attempts) >= attempts AS of_last,
             held.state AS before,
             -- A provider's clock may be wrong: outside what is possible, our own time of receiving counts.
             CASE WHEN happened_at BETWEEN held.submitted_at AND received_at THEN happened_at
                 ELSE received_at END AS at,
             held.state IN ('sending', 'in_doubt', 'accepted')
                 OR (held.state = 'planned' AND held.attempts > 0) AS open,
-            min(named.id) FILTER (WHERE status IN {_FINAL_WORDS}) OVER same_notice AS first_final,
-            min(named.id) FILTER (WHERE status = 'accepted') OVER same_notice AS first_accepted
+            {_DECISIVE} AS decisive
         FROM named LEFT JOIN held ON held.id = named.notice
-        WINDOW same_notice AS (PARTITION BY named.notice)
+    ), first AS MATERIALIZED (
+        SELECT *, min(id) FILTER (WHERE decisive) OVER same_notice AS first_final,
+            min(id) FILTER (WHERE status = 'accepted') OVER same_notice AS first_accepted
+        FROM judged WINDOW same_notice AS (PARTITION BY notice)
     ), winner AS MATERIALIZED (
-        SELECT * FROM judged
+        SELECT * FROM first
         WHERE open AND (
             id = first_final
             OR (id = first_accepted AND first_final IS NULL AND before IN ('sending', 'in_doubt'))
@@ -62,15 +78,17 @@ _MATCH = text(
         UPDATE notice SET state = winner.status, state_since = :now,
             final_at = CASE WHEN winner.status <> 'accepted' THEN winner.at END,
             reason = CASE WHEN winner.status NOT IN ('accepted', 'delivered') THEN winner.detail END,
-            provider_id = coalesce(notice.provider_id, winner.provider_id),
+            provider_id = coalesce(notice.provider_id, CASE WHEN of_last THEN winner.provider_id END),
             lease_until = NULL, retry_at = NULL
         FROM winner WHERE notice.id = winner.notice
     ), settled AS (
-        UPDATE receipt SET matched_at = :now, match = CASE
+        UPDATE receipt SET matched_at = :now,
+            notice_id = judged.notice, attempt = judged.number, match = CASE
             WHEN judged.before IS NULL THEN 'parked'
             WHEN winner.id = receipt.id THEN 'moved'
             WHEN receipt.status IS NULL OR receipt.status = 'accepted' THEN 'noted'
             WHEN receipt.status = coalesce(winner.status, judged.before) THEN 'repeated'
+            WHEN NOT judged.decisive THEN 'noted'
             ELSE 'contradicted'
         END
         FROM judged LEFT JOIN winner ON winner.notice = judged.notice
@@ -82,26 +100,41 @@ _MATCH = text(
 )
 
 
-def match_receipts(*, parked: bool = False) -> Counter[str]:
+# Only looks, but for those that it finds: what stays unknown costs nothing but the look. The limits keep the
+# planner from reading a whole table instead of looking up one row.
+_KNOWN_NOW = text(
+    f"""
+    WITH known AS (
+        SELECT receipt.id FROM receipt
+        LEFT JOIN LATERAL (SELECT id FROM notice WHERE notice.id = receipt.notice_id LIMIT 1) ours ON true
+        LEFT JOIN LATERAL ({_SENT_UNDER_ITS_ID}) theirs ON true
+        WHERE match = 'parked' AND received_at > :since AND coalesce(ours.id, theirs.id) IS NOT NULL
+        FOR UPDATE OF receipt SKIP LOCKED
+    )
+    UPDATE receipt SET match = 'new' FROM known WHERE receipt.id = known.id
+    """
+)
+
+
+def match_receipts() -> Counter[str]:
     """Match what has come in since the last time, in batches of one statement each.
 
-    :param parked: also look again at receipts whose notice was unknown when they came.
     :returns: how many receipts ended how.
     """
     counts: Counter[str] = Counter()
     while True:
         with begin() as connection:
-            rows = connection.execute(
-                _MATCH,
-                {
-                    "parked": parked,
-                    "parked_since": clock.now() - PARKED_FOR,
-                    "most": _BATCH,
-                    "now": clock.now(),
-                },
-            )
+            rows = connection.execute(_MATCH, {"most": _BATCH, "now": clock.now()})
             batch: Counter[str] = Counter(dict(rows.all()))
         counts += batch
-        parked = False  # once a call: those that stay parked would come again and again
         if batch.total() < _BATCH:
             return counts
+
+
+def unpark_known(received_within: timedelta = PARKED_FOR) -> int:
+    """Have parked receipts matched whose notice is known by now; return how many.
+
+    :param received_within: look only at those that came in so lately.
+    """
+    with begin() as connection:
+        return connection.execute(_KNOWN_NOW, {"since": clock.now() - received_within}).rowcount

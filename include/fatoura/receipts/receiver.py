@@ -24,7 +24,8 @@ from fatoura.database import connect
 from fatoura.gateways import receipt_reader
 from fatoura.gateways.interface import ReceiptUnreadable
 from fatoura.receipts.intake import Intake, RawReceipt
-from fatoura.receipts.matching import match_receipts
+from fatoura.receipts.matching import match_receipts, unpark_known
+from fatoura.receipts.parking import Parking
 from fatoura.receipts.secret import is_receipt_secret, receipt_secret
 from fatoura.sending import routing
 
@@ -39,7 +40,6 @@ log = logging.getLogger(__name__)
 
 LARGEST_BODY = 16 * 1024
 _LONGEST_QUERY = 4 * 1024
-_PARKED_EVERY_SECONDS = 60
 _ADDRESSES_REMEMBERED = 10_000
 
 
@@ -86,22 +86,24 @@ async def _work_in_the_background(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _match_what_comes(intake: Intake) -> None:
-    parked = True
+    parking = Parking()
     while True:
         try:
-            counts = await asyncio.to_thread(match_receipts, parked=parked)
+            received_within = parking.due()
+            if received_within is not None:
+                await asyncio.to_thread(unpark_known, received_within)
+            counts = await asyncio.to_thread(match_receipts)
+            if counts["parked"]:
+                parking.came()
             if counts:
                 log.info("receipts: %s", ", ".join(f"{how} {count}" for how, count in sorted(counts.items())))
         except Exception:
             # They are stored: the next round finds them.
             log.exception("matching receipts failed; trying again")
             await asyncio.sleep(1)
-        try:
-            async with asyncio.timeout(_PARKED_EVERY_SECONDS):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(parking.seconds_left()):
                 await intake.stored.wait()
-            parked = False
-        except TimeoutError:
-            parked = True
         intake.stored.clear()
 
 

@@ -390,7 +390,7 @@ def upgrade() -> None:
             "notice_id",
             sa.Uuid(),
             nullable=True,
-            comment="our id in it; no foreign key: it may be unknown, or garbage",
+            comment="as it says, or as its provider_id tells; no foreign key: it may be unknown, or garbage",
         ),
         sa.Column("attempt", sa.SmallInteger(), nullable=True),
         sa.Column("provider_id", sa.Text(), nullable=True),
@@ -420,18 +420,21 @@ def upgrade() -> None:
         postgresql_where=sa.text("notice_id IS NOT NULL"),
     )
     op.create_index(
+        "ix_receipt_new", "receipt", ["id"], unique=False, postgresql_where=sa.text("match = 'new'")
+    )
+    op.create_index(
+        "ix_receipt_parked",
+        "receipt",
+        ["received_at"],
+        unique=False,
+        postgresql_where=sa.text("match = 'parked'"),
+    )
+    op.create_index(
         "ix_receipt_provider_id",
         "receipt",
         ["gateway", "provider_id"],
         unique=False,
         postgresql_where=sa.text("notice_id IS NULL AND provider_id IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_receipt_unmatched",
-        "receipt",
-        ["id"],
-        unique=False,
-        postgresql_where=sa.text("match IN ('new', 'parked')"),
     )
     op.create_table(
         "subscription",
@@ -685,13 +688,12 @@ def downgrade() -> None:
     )
     op.drop_table("subscription")
     op.drop_index(
-        "ix_receipt_unmatched", table_name="receipt", postgresql_where=sa.text("match IN ('new', 'parked')")
-    )
-    op.drop_index(
         "ix_receipt_provider_id",
         table_name="receipt",
         postgresql_where=sa.text("notice_id IS NULL AND provider_id IS NOT NULL"),
     )
+    op.drop_index("ix_receipt_parked", table_name="receipt", postgresql_where=sa.text("match = 'parked'"))
+    op.drop_index("ix_receipt_new", table_name="receipt", postgresql_where=sa.text("match = 'new'"))
     op.drop_index(
         op.f("ix_receipt_notice_id"), table_name="receipt", postgresql_where=sa.text("notice_id IS NOT NULL")
     )
