@@ -100,6 +100,8 @@ class Orange(FakeProvider):
         super().__init__()
         self.token_seconds = token_seconds
         self.tokens_given = 0
+        self.gives_no_token = False
+        """Whether the question for a token stays without an answer."""
         self.faults: dict[str, Fault] = {}
         """What happens to the messages to a number."""
         self.nested = itertools.cycle([False, True])
@@ -152,6 +154,8 @@ class Orange(FakeProvider):
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, str, str]:
         if (method, target) == ("POST", "/oauth/v3/token"):
+            if self.gives_no_token:
+                await asyncio.sleep(3600)
             status, said = self._give_token(headers, body)
         elif (refused := self._refused_token(headers)) is not None:
             status, said = refused
