@@ -14,11 +14,11 @@ COPY include include
 RUN uv pip install --system --no-cache --no-deps --editable .
 COPY plugins plugins
 COPY dags dags
-COPY --chmod=755 docker/entrypoint /usr/local/bin/entrypoint
+COPY --chmod=755 docker/entrypoint docker/stop-tasks /usr/local/bin/
 
 ENV PYTHONUNBUFFERED=1 \
-    AIRFLOW_HOME=/srv/fatoura/airflow \
+    AIRFLOW_HOME=/home/fatoura/airflow \
     FATOURA_HOME=/opt/fatoura \
     FATOURA_VAR=/srv/fatoura
-USER fatoura
+USER 50000
 ENTRYPOINT ["entrypoint"]
