@@ -3,13 +3,14 @@
 Writes the reports of cycles again whose messages moved after their last report: receipts come late, some
 after days, and a report must not keep saying "unconfirmed" of what was delivered.
 
-**Runs** every quarter of an hour, one at a time. Also matches parked receipts again. Needs nobody.
+**Runs** every quarter of an hour, one at a time. Also asks providers that do not report by themselves, for
+messages of cycles whose wait is over, and matches parked receipts again. Needs nobody.
 
 **What a rerun does.** Writes the same pages again.
 
 | task | what it does | when it fails |
 |---|---|---|
-| `match_late_receipts` | matches receipts that waited for their notice to be known | the database is away; the next run tries again |
+| `match_late_receipts` | asks providers that do not report by themselves; matches receipts that waited for their notice to be known | the database is away; the next run tries again. A provider that is silent fails nothing: the log names it |
 | `refresh` | writes each stale report | read the log: a full disk leaves the old report in place |
 """
 
@@ -34,9 +35,9 @@ def report_refresh():
 
     @task
     def match_late_receipts():
-        from fatoura.receipts.matching import match_receipts
+        from sms_gateway.late_receipts import take_late_receipts
 
-        return dict(match_receipts(parked=True))
+        return take_late_receipts()
 
     @task
     def refresh(run_id=None):

@@ -108,6 +108,10 @@ class Settings(BaseSettings):
         timedelta(hours=72), description="How long a cycle waits for receipts; later ones still count."
     )
     settle_poll: Duration = Field(timedelta(seconds=30), description="How often settling looks.")
+    receipt_poll: Duration = Field(
+        timedelta(seconds=60),
+        description="How often a provider that does not report by itself is asked for receipts.",
+    )
     segment_price_millimes: int = Field(
         20, ge=0, description="Price of a segment, in millimes (assumed; the contract's price goes here)."
     )

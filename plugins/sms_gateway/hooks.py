@@ -63,3 +63,11 @@ class SmsGatewayHook(BaseHook):
                 extra=extra,
             ),
         )
+
+
+def open_gateway(name: str) -> Gateway:
+    """Return the adapter of the connection by that name: also of one that is no longer in use.
+
+    :raises BadInput: see `SmsGatewayHook.get_conn`.
+    """
+    return SmsGatewayHook(name).get_conn()

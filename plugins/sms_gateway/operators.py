@@ -114,8 +114,10 @@ class SendNoticesOperator(BaseOperator):
 class SettleReceiptsOperator(BaseOperator):
     """Wait until every message of a cycle has its final state, or the horizon has passed.
 
-    Receipts are matched by the receiver as they come; this matches what is left, and waits deferred. Those
-    that come after the horizon are matched all the same, and the report is written again.
+    Receipts are matched by the receiver as they come; this matches what is left, and waits deferred.
+    Providers that do not report by themselves are asked, each ``FATOURA_RECEIPT_POLL``; also those that take
+    no new messages any more. Receipts that come after the horizon are matched all the same, and the report
+    is written again.
 
     :param cycle: key of the cycle, or of a supplement to it. (templated)
     """

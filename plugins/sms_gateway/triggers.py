@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -14,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from fatoura import clock
 from fatoura.database import connect
-from fatoura.receipts.settling import settlement
+from fatoura.receipts.polling import seconds_to_poll
+from fatoura.receipts.settling import Settlement, settlement
 from fatoura.sending.outlook import Outlook, Wait, sending_outlook
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class SendingTrigger(BaseTrigger):
 class ReceiptsSettledTrigger(BaseTrigger):
     """Fires when every message of a cycle has its final state, or the horizon has passed.
 
+    Also when a provider is to be asked for receipts, where one does not report by itself.
+
     :param cycle_id: whose messages.
     :param poll_seconds: how often to look.
     """
@@ -92,15 +96,16 @@ class ReceiptsSettledTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield how many messages are still open."""
         while True:
-            standing = await _ask(self._look, self.poll_seconds)
-            if standing.is_over:
+            standing, to_poll = await _ask(self._look, self.poll_seconds)
+            if standing.is_over or to_poll <= 0:
                 yield TriggerEvent({"open": standing.open})
                 return
-            await asyncio.sleep(self.poll_seconds)
+            await asyncio.sleep(max(min(to_poll, self.poll_seconds), _SHORTEST_REST))
 
-    def _look(self) -> Any:
+    def _look(self) -> tuple[Settlement, float]:
         with connect() as connection:
-            return settlement(connection, self.cycle_id)
+            to_poll = min(seconds_to_poll(connection, self.cycle_id).values(), default=inf)
+            return settlement(connection, self.cycle_id), to_poll
 
 
 def _seconds_until(instant: datetime) -> float:

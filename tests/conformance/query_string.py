@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fatoura.gateways.interface import OutcomeKind
 
 # Keys of such aggregators hold the signs of base64, and slashes.
-_KEY = "rI/-/kBSas5=kYa+hRH&xcBv/2"
+KEY = "rI/-/kBSas5=kYa+hRH&xcBv/2"
 
 _JSON, _XML, _HTML = "application/json", "text/xml", "text/html"
 
@@ -30,7 +30,7 @@ _DATE = "2026-05-20 10:30"
 
 class _Aggregator(FakeProvider):
     adapter = "query_string"
-    secrets = (_KEY, quote(_KEY, safe=""), quote(_KEY))
+    secrets = (KEY, quote(KEY, safe=""), quote(KEY))
     form: ClassVar[str]
     path: ClassVar[str]
     first_id: ClassVar[str] = "0000000"  # leading zeros count
@@ -38,13 +38,13 @@ class _Aggregator(FakeProvider):
     def __init__(self) -> None:
         super().__init__()
         self._arrived: list[Arrived] = []
-        self._ids: dict[str, str] = {}
-        self._words: dict[str, str] = {}
+        self.ids: dict[str, str] = {}
+        self.said: dict[str, str] = {}
         self._how: str | None = None
 
     def config(self, name: str, base_url: str) -> GatewayConfig:
         extra = {"form": self.form, "path": self.path, "longest_segments": _LONGEST}
-        return GatewayConfig(name, base_url, "", _KEY, extra)
+        return GatewayConfig(name, base_url, "", KEY, extra)
 
     def arrived(self) -> list[Arrived]:
         return list(self._arrived)
@@ -53,7 +53,7 @@ class _Aggregator(FakeProvider):
         self._how = how
 
     async def report(self, phone: str, word: str) -> None:
-        self._words[self._ids[phone]] = word
+        self.said[self.ids[phone]] = word
 
     async def serve(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
@@ -76,7 +76,7 @@ class _Aggregator(FakeProvider):
         assert phone.startswith("216") and len(phone) == 11, phone  # noqa: PT018
         number = self.first_id[: -len(str(len(self._arrived)))] + str(len(self._arrived))
         self._arrived.append(Arrived(f"+{phone}", text, sender))
-        self._ids[f"+{phone}"] = number
+        self.ids[f"+{phone}"] = number
         return number
 
 
@@ -118,8 +118,8 @@ class L2TFake(_Aggregator):
     def ask(self, path: str, query: dict[str, str]) -> tuple[int, str, str] | None:
         if path != self.path:
             return None
-        if query.get("key") != _KEY:
-            return self._says(401, "unauthorized", "Clé API non autorisée ou invalide")
+        if query.get("key") != KEY:
+            return self.says(401, "unauthorized", "Clé API non autorisée ou invalide")
         match query.get("fct"):
             case "sms":
                 return self._sms(query)
@@ -129,16 +129,16 @@ class L2TFake(_Aggregator):
                 told = [
                     {
                         "message_id": int(one),
-                        "dlr": self._words.get(one, "UNKNOWN"),
-                        "dlr_date": _DATE if one in self._words else None,
+                        "dlr": self.said.get(one, "UNKNOWN"),
+                        "dlr_date": _DATE if one in self.said else None,
                         "ref": "abc123",
                     }
                     for one in ids
                 ]
-                return self._says(200, "dlr_success", "dlr response", told)
+                return self.says(200, "dlr_success", "dlr response", told)
             case "balance":
                 data = {"id_client": 1111, "balance": 350}
-                return self._says(200, "balance_success", "Account balance", data)
+                return self.says(200, "balance_success", "Account balance", data)
         return None
 
     def _sms(self, query: dict[str, str]) -> tuple[int, str, str]:
@@ -147,13 +147,13 @@ class L2TFake(_Aggregator):
         if self._how is not None:
             # What a provider says of a refusal may repeat the request.
             code = _L2T_CODES[self._how]
-            return self._says(code, "error", f"{self._how}: {query['mobile']} {query['sms']} {query['key']}")
+            return self.says(code, "error", f"{self._how}: {query['mobile']} {query['sms']} {query['key']}")
         number = self.take(query["mobile"], query["sms"], query["sender"])
         data = {"message_id": int(number), "msisdn": query["mobile"], "ref": "abc123"}
-        return self._says(200, "message_queued", "le message est enregistré dans la file d’attente", data)
+        return self.says(200, "message_queued", "le message est enregistré dans la file d’attente", data)
 
     @staticmethod
-    def _says(status: int, code: str, words: str, data: Any = None) -> tuple[int, str, str]:
+    def says(status: int, code: str, words: str, data: Any = None) -> tuple[int, str, str]:
         told = {"success": status == 200, "message": words, "code": code, "status": str(status), "data": data}
         return status, _JSON, json.dumps(told, ensure_ascii=False)
 
@@ -177,27 +177,27 @@ class TunisieSmsFake(_Aggregator):
     def ask(self, path: str, query: dict[str, str]) -> tuple[int, str, str] | None:
         if path != self.path:
             return None
-        if query.get("key") != _KEY:
-            return self._says(401, "Clé non autorisée")
+        if query.get("key") != KEY:
+            return self.says(401, "Clé non autorisée")
         match query.get("fct"):
             case "sms":
                 if self._how is not None:
-                    return self._says(_L2T_CODES[self._how], f"{self._how}: {query['sms']}", query["mobile"])
+                    return self.says(_L2T_CODES[self._how], f"{self._how}: {query['sms']}", query["mobile"])
                 number = self.take(query["mobile"], query["sms"], query["sender"])
-                return self._says(200, "Data OK", query["mobile"], number)
+                return self.says(200, "Data OK", query["mobile"], number)
             case "dlr":
                 ids = query["msg_id"].split(";")
                 self.asked.append(ids)
                 found = "".join(
                     f"<message><message_id>{one}</message_id><acknowledgement>"
-                    f"{self._words.get(one, 'UNKNOWN')}</acknowledgement><date>{_DATE}:00</date></message>"
+                    f"{self.said.get(one, 'UNKNOWN')}</acknowledgement><date>{_DATE}:00</date></message>"
                     for one in ids
                 )
                 return 200, _XML, f'<?xml version="1.0"?><Acknowledgement>{found}</Acknowledgement>'
         return None
 
     @staticmethod
-    def _says(code: int, words: str, mobile: str = "", number: str = "") -> tuple[int, str, str]:
+    def says(code: int, words: str, mobile: str = "", number: str = "") -> tuple[int, str, str]:
         return (
             200,
             _XML,
@@ -244,11 +244,11 @@ class WinSmsFake(_Aggregator):
     }
 
     def ask(self, path: str, query: dict[str, str]) -> tuple[int, str, str] | None:
-        if query.get("api_key") != _KEY:
+        if query.get("api_key") != KEY:
             return 200, _JSON, json.dumps({"code": "102", "message": "Authentication Failed"})
         if path == f"{self.path}/verifSms":
             self.asked.append([query["ref"]])
-            return 200, _JSON, json.dumps({"status": self._words.get(query["ref"], "PENDING")})
+            return 200, _JSON, json.dumps({"status": self.said.get(query["ref"], "PENDING")})
         if path != self.path or query.get("response") != "json":
             return None
         match query.get("action"):

@@ -76,22 +76,16 @@ def register(connection: Connection, gateways: Sequence[Gateway]) -> None:
     The first gets the whole share until an operator decides otherwise. One that had been given up gets a few
     messages again: somebody may have mended it.
 
-    :raises BadInput: when a connection was used with another adapter before: receipts of its messages, which
-        may come for days, would be misread.
+    :raises BadInput: when a connection was used with another adapter before, or for another aggregator:
+        receipts of its messages, which may come for days, would be misread.
     """
     for gateway in gateways:
-        before = adapter_of(connection, gateway.name)
-        if before not in (None, gateway.adapter):
-            raise BadInput(
-                f"messages went through the connection {gateway.name!r} as {before}, and now it says "
-                f"{gateway.adapter}: make a new connection for the new provider, and name it in "
-                "FATOURA_SMS_CONN_IDS; the old one is needed until its receipts are in"
-            )
+        refuse_another_provider(connection, gateway)
     connection.execute(
         text(
             """
-            INSERT INTO gateway (name, adapter, capabilities, position, in_use, weight)
-            VALUES (:name, :adapter, :capabilities, :position, true, :weight)
+            INSERT INTO gateway (name, adapter, form, capabilities, position, in_use, weight)
+            VALUES (:name, :adapter, :form, :capabilities, :position, true, :weight)
             ON CONFLICT (name) DO UPDATE SET in_use = true,
                 capabilities = excluded.capabilities, position = excluded.position,
                 health = greatest(gateway.health, :probe)
@@ -104,6 +98,7 @@ def register(connection: Connection, gateways: Sequence[Gateway]) -> None:
             {
                 "name": gateway.name,
                 "adapter": gateway.adapter,
+                "form": gateway.form,
                 "capabilities": asdict(gateway.capabilities),
                 "position": position,
                 "weight": 0 if position else 100,
@@ -191,6 +186,23 @@ def note_recovery(connection: Connection, name: str) -> None:
         ),
         {"name": name, "step": _RECOVERY_STEP, "rest": _RECOVERY_SECONDS},
     )
+
+
+def refuse_another_provider(connection: Connection, gateway: Gateway) -> None:
+    """Refuse a connection that leads to another kind of provider than when messages went through it.
+
+    :raises BadInput: says what to do instead.
+    """
+    row = connection.execute(
+        text("SELECT adapter, form FROM gateway WHERE name = :name"), {"name": gateway.name}
+    ).one_or_none()
+    if row is not None and tuple(row) != (gateway.adapter, gateway.form):
+        before, now = (" ".join(filter(None, one)) for one in (row, (gateway.adapter, gateway.form)))
+        raise BadInput(
+            f"messages went through the connection {gateway.name!r} as {before}, and now it says {now}: make "
+            "a new connection for the new provider, and name it in FATOURA_SMS_CONN_IDS; the old one is "
+            "needed as it was until its receipts are in"
+        )
 
 
 def adapter_of(connection: Connection, name: str) -> str | None:

@@ -174,6 +174,12 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False, comment="of its Airflow connection"),
         sa.Column("adapter", sa.Text(), nullable=False, comment="how the provider is spoken to: kannel, …"),
         sa.Column(
+            "form",
+            sa.Text(),
+            nullable=True,
+            comment="of an adapter that speaks to several providers: which one",
+        ),
+        sa.Column(
             "capabilities",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=False,
@@ -213,6 +219,25 @@ def upgrade() -> None:
             sa.DateTime(timezone=True),
             nullable=True,
             comment="until then urgent messages have its whole rate",
+        ),
+        sa.Column(
+            "turns",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="by cycle: when the stretch that it reserved last begins, in seconds since the epoch",
+        ),
+        sa.Column(
+            "polled_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when it was last asked for receipts, where it does not report by itself",
+        ),
+        sa.Column(
+            "polled_to",
+            sa.Uuid(),
+            nullable=True,
+            comment="the notice that was asked about last; the next question goes on there",
         ),
         sa.CheckConstraint("health BETWEEN 0 AND 1", name=op.f("ck_gateway_health")),
         sa.CheckConstraint("segments_per_second > 0", name=op.f("ck_gateway_segments_per_second")),
