@@ -54,45 +54,46 @@ _MATCH = text(
     ), held AS MATERIALIZED (
         SELECT id, state, attempts, submitted_at FROM notice
         WHERE id IN (SELECT notice FROM named) ORDER BY id FOR UPDATE
-    ), judged AS MATERIALIZED (
-        SELECT named.*, coalesce(number, attempts) >= attempts AS of_last,
-            held.state AS before,
+    ), judged AS (
+        SELECT named.*, held.state AS before, coalesce(number, attempts) >= attempts AS of_last,
             -- A provider's clock may be wrong: outside what is possible, our own time of receiving counts.
             CASE WHEN happened_at BETWEEN held.submitted_at AND received_at THEN happened_at
                 ELSE received_at END AS at,
+            {_DECISIVE} AS decisive,
             held.state IN ('sending', 'in_doubt', 'accepted')
-                OR (held.state = 'planned' AND held.attempts > 0) AS open,
-            {_DECISIVE} AS decisive
+                OR (held.state = 'planned' AND held.attempts > 0) AS open
         FROM named LEFT JOIN held ON held.id = named.notice
-    ), first AS MATERIALIZED (
-        SELECT *, min(id) FILTER (WHERE decisive) OVER same_notice AS first_final,
-            min(id) FILTER (WHERE status = 'accepted') OVER same_notice AS first_accepted
-        FROM judged WINDOW same_notice AS (PARTITION BY notice)
-    ), winner AS MATERIALIZED (
-        SELECT * FROM first
-        WHERE open AND (
-            id = first_final
-            OR (id = first_accepted AND first_final IS NULL AND before IN ('sending', 'in_doubt'))
-        )
+    ), ranked AS (
+        SELECT judged.*, CASE
+            WHEN open AND decisive THEN 1
+            WHEN status = 'accepted' AND before IN ('sending', 'in_doubt') THEN 2
+        END AS rank
+        FROM judged
+    ), told AS MATERIALIZED (
+        -- Each beside the one that moves its notice: the first of the best rank, if any has one. No join, for
+        -- the planner expects few rows here and would compare each with each.
+        SELECT ranked.*, first_value(id) OVER best = id AND rank IS NOT NULL AS moves,
+            CASE WHEN first_value(rank) OVER best IS NOT NULL THEN first_value(status) OVER best END
+                AS moved_to
+        FROM ranked WINDOW best AS (PARTITION BY notice ORDER BY rank, id)
     ), moved AS (
-        UPDATE notice SET state = winner.status, state_since = :now,
-            final_at = CASE WHEN winner.status <> 'accepted' THEN winner.at END,
-            reason = CASE WHEN winner.status NOT IN ('accepted', 'delivered') THEN winner.detail END,
-            provider_id = coalesce(notice.provider_id, CASE WHEN of_last THEN winner.provider_id END),
+        UPDATE notice SET state = told.status, state_since = :now,
+            final_at = CASE WHEN told.status <> 'accepted' THEN told.at END,
+            reason = CASE WHEN told.status NOT IN ('accepted', 'delivered') THEN told.detail END,
+            provider_id = coalesce(notice.provider_id, CASE WHEN of_last THEN told.provider_id END),
             lease_until = NULL, retry_at = NULL
-        FROM winner WHERE notice.id = winner.notice
+        FROM told WHERE told.moves AND notice.id = told.notice
     ), settled AS (
         UPDATE receipt SET matched_at = :now,
-            notice_id = judged.notice, attempt = judged.number, match = CASE
-            WHEN judged.before IS NULL THEN 'parked'
-            WHEN winner.id = receipt.id THEN 'moved'
+            notice_id = told.notice, attempt = told.number, match = CASE
+            WHEN told.before IS NULL THEN 'parked'
+            WHEN told.moves THEN 'moved'
             WHEN receipt.status IS NULL OR receipt.status = 'accepted' THEN 'noted'
-            WHEN receipt.status = coalesce(winner.status, judged.before) THEN 'repeated'
-            WHEN NOT judged.decisive THEN 'noted'
+            WHEN receipt.status = coalesce(told.moved_to, told.before) THEN 'repeated'
+            WHEN NOT told.decisive THEN 'noted'
             ELSE 'contradicted'
         END
-        FROM judged LEFT JOIN winner ON winner.notice = judged.notice
-        WHERE receipt.id = judged.id
+        FROM told WHERE receipt.id = told.id
         RETURNING receipt.match
     )
     SELECT match, count(*) FROM settled GROUP BY match
