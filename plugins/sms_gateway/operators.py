@@ -129,13 +129,16 @@ class SettleReceiptsOperator(BaseOperator):
         self.cycle = cycle
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Match what has come; defer until the cycle is settled."""
+        """Ask for receipts, and match what has come; defer until the cycle is settled."""
         from fatoura.receipts.matching import match_receipts, unpark_known
+        from fatoura.receipts.polling import poll_receipts
         from fatoura.receipts.settling import settlement
+        from sms_gateway.hooks import open_gateway
         from sms_gateway.triggers import ReceiptsSettledTrigger
 
         key = ExtractKey.parse(self.cycle)
         cycle_id = cycle_id_of(key.cycle)
+        poll_receipts(open_gateway, cycle_id)
         unpark_known()
         match_receipts()
         with begin() as connection:

@@ -14,6 +14,7 @@ import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
 
 from fatoura.gateways.sandbox import Sandbox, SandboxOptions
+from tests.conformance.query_string import KEY, L2TFake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,3 +101,20 @@ def gateway(connect_as: Callable[..., None]) -> Iterator[RunningGateway]:
         )
         yield RunningGateway(sandbox, loop)
         asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(10)
+
+
+@pytest.fixture
+def aggregator(connect_as: Callable[..., None]) -> Iterator[L2TFake]:
+    """Run an aggregator that never reports by itself, as the connection `l2t_sms`."""
+    with _in_a_thread() as loop:
+        fake = L2TFake()
+        asyncio.run_coroutine_threadsafe(fake.__aenter__(), loop).result(10)
+        connect_as(
+            "l2t_sms",
+            host="127.0.0.1",
+            port=fake.port,
+            password=KEY,
+            extra={"provider": "query_string", "form": "l2t", "path": fake.path},
+        )
+        yield fake
+        asyncio.run_coroutine_threadsafe(fake.__aexit__(), loop).result(10)

@@ -20,6 +20,7 @@ from fatoura.errors import BadInput, FatouraError
 from fatoura.receipts.intake import RawReceipt, store
 from fatoura.receipts.secret import receipt_secret
 from fatoura.sending.sender import GatewayStopped
+from sms_gateway.late_receipts import take_late_receipts
 from sms_gateway.operators import SendNoticesOperator, SettleReceiptsOperator
 from sms_gateway.triggers import ReceiptsSettledTrigger, SendingTrigger
 from tests.notices import TEXT, ids, notices, plan_notices, run_sql, states
@@ -307,3 +308,64 @@ def test_after_the_horizon_it_goes_on_with_what_is_unconfirmed(context, configur
 def test_nothing_was_sent_and_nothing_is_waited_for(context):
     plan_notices(2)
     assert settler().execute(context) == {"planned": 2, "unconfirmed": 2}
+
+
+# --- A provider that does not report by itself
+
+
+def sent_by_the_aggregator(count: int, configure, context) -> int:
+    configure(now=OPEN, segments_per_second=2000, settle_poll=7, sms_conn_ids="l2t_sms")
+    cycle = plan_notices(count)
+    sender().execute(context)
+    assert states(cycle) == {"accepted": count}
+    return cycle
+
+
+def say(aggregator, word: str) -> None:
+    for message_id in aggregator.ids.values():
+        aggregator.said[message_id] = word
+
+
+def test_settling_asks_a_provider_that_does_not_report_by_itself(aggregator, context, configure):
+    sent_by_the_aggregator(3, configure, context)
+    with pytest.raises(TaskDeferred):
+        settler().execute(context)
+    assert [len(ids) for ids in aggregator.asked] == [3]
+    say(aggregator, "DELIVERED")
+    with pytest.raises(TaskDeferred):
+        settler().execute_complete(context, {"open": 3})  # it has just been asked
+    assert len(aggregator.asked) == 1
+    run_sql("UPDATE gateway SET polled_at = polled_at - interval '60 seconds'")
+    assert settler().execute_complete(context, {"open": 3}) == {"delivered": 3, "unconfirmed": 0}
+
+
+def test_messages_of_a_provider_that_was_given_up_are_asked_for_by_its_old_connection(
+    aggregator, gateway, context, configure
+):
+    sent_by_the_aggregator(3, configure, context)
+    configure(now=OPEN, segments_per_second=2000, sms_conn_ids="fatoura_sms")
+    cycle = plan_notices(2, first=3)
+    sender().execute(context)
+    assert len(gateway.accepted) == 2
+    say(aggregator, "EXPIRED")
+    with pytest.raises(TaskDeferred):
+        settler().execute(context)
+    assert states(cycle) == {"expired": 3, "accepted": 2}
+
+
+def test_a_provider_that_cannot_be_asked_fails_no_cycle(aggregator, context, configure, monkeypatch, caplog):
+    sent_by_the_aggregator(2, configure, context)
+    monkeypatch.delenv("AIRFLOW_CONN_L2T_SMS")
+    with pytest.raises(TaskDeferred):
+        settler().execute(context)
+    assert "l2t_sms: receipts could not be asked for" in caplog.text
+
+
+def test_what_comes_after_the_wait_is_asked_for_too(aggregator, context, configure):
+    cycle = sent_by_the_aggregator(2, configure, context)
+    configure(now="2026-05-24T10:00:00+01:00")
+    assert settler().execute(context) == {"accepted": 2, "unconfirmed": 2}
+    say(aggregator, "DELIVERED")
+    run_sql("UPDATE gateway SET polled_at = NULL")
+    assert take_late_receipts() == {"moved": 2}
+    assert states(cycle) == {"delivered": 2}

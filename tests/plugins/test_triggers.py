@@ -223,3 +223,21 @@ async def test_an_error_that_waiting_cannot_mend_fails_the_run():
     run_sql("DROP TABLE attempt CASCADE")
     with pytest.raises(Exception, match="attempt"):
         await events(sending(1))
+
+
+async def test_settling_fires_when_a_provider_is_to_be_asked(configure):
+    configure(now=OPEN, receipt_poll=3)
+    cycle = plan_notices(2)
+    sent()
+    run_sql(
+        "INSERT INTO gateway (name, adapter, capabilities, position, in_use, weight, polled_at) "
+        """VALUES ('l2t_sms', 'query_string', '{"receipts": "poll"}', 0, false, 100, clock_timestamp())"""
+    )
+    run_sql(
+        "INSERT INTO attempt (notice_id, number, gateway, worker, provider_id) "
+        "SELECT id, 1, 'l2t_sms', 'x', subject FROM notice"
+    )
+    task = asyncio.create_task(events(ReceiptsSettledTrigger(cycle, poll_seconds=3600)))
+    await asyncio.sleep(1)
+    assert not task.done()
+    assert await fires(task, 10) == {"open": 2}
