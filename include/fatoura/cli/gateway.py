@@ -1,4 +1,4 @@
-"""`fatoura gateway`: the sandbox gateway for demos and tests."""
+"""`fatoura gateway`: what providers must be told, and the sandbox gateway for demos and tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def gateway() -> None:
-    """Run a gateway that delivers to nobody."""
+    """Look after gateways, or run one that delivers to nobody."""
 
 
 @gateway.command()
@@ -125,6 +125,25 @@ def sandbox(
 
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         runner.run(run())
+
+
+@gateway.command("receipt-address")
+@click.argument("name")
+def receipt_address(name: str) -> None:
+    """Print the address that a provider reports to, for one that must be told it once, such as Orange.
+
+    NAME is the Airflow connection's id. The address holds the secret: it is for the provider alone.
+    """
+    from fatoura.gateways.interface import receipt_path
+    from fatoura.receipts.secret import receipt_secret
+    from fatoura.settings import get_settings
+
+    settings = get_settings()
+    if name not in settings.gateways:
+        raise BadInput(
+            f"{name!r} is none of the gateways; FATOURA_SMS_CONN_IDS names {', '.join(settings.gateways)}"
+        )
+    click.echo(settings.receiver_url.rstrip("/") + receipt_path(name, receipt_secret()))
 
 
 def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:
