@@ -48,8 +48,10 @@ router.include_router(doubt_pages.router)
 
 @router.get("/reports")
 def list_reports(request: Request) -> Response:
-    """List the cycles, newest first, with links to their reports."""
+    """List the cycles and the providers' statements, newest first, with links to their reports."""
     from jinja2 import Environment, PackageLoader, select_autoescape
+
+    from fatoura.statements import imported_statements
 
     with connect() as connection:
         cycles = connection.execute(_CYCLES).all()
@@ -57,7 +59,10 @@ def list_reports(request: Request) -> Response:
         loader=PackageLoader("fatoura.reports", "."), autoescape=select_autoescape(["j2"])
     )
     page = environment.get_template("cycles.html.j2").render(
-        cycles=cycles, prefix=f"{_root(request)}/reports", zone=clock.zone()
+        cycles=cycles,
+        statements=imported_statements(),
+        prefix=f"{_root(request)}/reports",
+        zone=clock.zone(),
     )
     return HTMLResponse(page, headers=_HEADERS)
 

@@ -11,7 +11,10 @@ from sqlalchemy import text
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import begin
 from fatoura.settings import get_settings
+from fatoura.statements import Period, compared, import_statement
+from fatoura.statements.report import write_statement_report
 from operations.links import URL_PREFIX
+from tests.statements import GATEWAY, Sent, detail, line, send
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +192,17 @@ async def test_the_list_shows_cycles_with_links_to_what_was_written(client, repo
     assert "not yet written" in answer.text
     assert answer.text.index("2026-05-T2") < answer.text.index("2026-05-T1")
     assert_guarded(answer)
+
+
+async def test_the_list_leads_to_the_providers_statements(client, tmp_path):
+    (one,) = send(Sent())
+    import_statement(detail(tmp_path, [line(ref=one)]), GATEWAY, Period(2026, 5))
+    with compared(GATEWAY, Period(2026, 5)) as opened:
+        write_statement_report(opened)
+    page = (await client.get(f"{URL_PREFIX}/reports")).text
+    address = f"{URL_PREFIX}/reports/statements/{GATEWAY}/2026-05/report.html"
+    assert f'href="{address}"' in page
+    assert "0,020" in (await client.get(address)).text
 
 
 async def test_an_empty_list_says_so(client):
