@@ -38,7 +38,6 @@ from dataclasses import asdict
 from airflow.sdk import (
     AsyncCallback,
     DeadlineAlert,
-    DeadlineReference,
     Param,
     PartitionedAssetTimetable,
     TriggerRule,
@@ -52,6 +51,7 @@ from fatoura.cycles.keys import ExtractKey
 from fatoura.settings import get_settings
 from operations.alerts import LateRunNotifier
 from operations.assets import billing_extract
+from operations.deadlines import RunBegan
 from operations.defaults import DEFAULT_ARGS
 from operations.release import ReleaseCycleOperator
 from operations.stages import ValidateExtractOperator, WriteReportOperator
@@ -72,7 +72,7 @@ CYCLE = "{{ dag_run.partition_key or params.cycle }}"
         "source": Param("landing", enum=["landing", "database"], title="Source"),
     },
     deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        reference=RunBegan(),
         interval=get_settings().late_after,
         callback=AsyncCallback(LateRunNotifier, kwargs={"what": "a billing cycle"}),
     ),

@@ -2,6 +2,7 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
+from operations.deadlines import RunBegan
 from operations.links import URL_PREFIX, DataDocsLink, ReportLink
 
 
@@ -44,3 +45,4 @@ class FatouraPlugin(AirflowPlugin):
         },
     ]
     operator_extra_links = [DataDocsLink(), ReportLink()]  # noqa: RUF012
+    deadline_references = [RunBegan]  # noqa: RUF012
