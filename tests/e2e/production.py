@@ -155,7 +155,11 @@ class Production(RunningStack):
             }
         own_tools = (str(ROOT / "docker"), os.path.dirname(sys.executable), str(_binaries()))
         return {
-            **{name: os.environ[name] for name in ("LANG", "TMPDIR", "TZ") if name in os.environ},
+            **{
+                name: os.environ[name]
+                for name in ("LANG", "PYTHONPATH", "TMPDIR", "TZ")
+                if name in os.environ
+            },
             "HOME": str(own),
             "HOSTNAME": instance,
             "PATH": os.pathsep.join((*own_tools, os.environ.get("PATH", os.defpath))),
