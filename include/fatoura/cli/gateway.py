@@ -1,9 +1,9 @@
-"""`fatoura gateway`: what providers must be told, and the sandbox gateway for demos and tests."""
+"""`fatoura gateway`: shares and limits, what providers must be told, and the sandbox gateway for trials."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,11 +14,94 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fatoura.gateways.sandbox import Sandbox
+    from fatoura.sending.routing import Overview
 
 
 @click.group()
 def gateway() -> None:
     """Look after gateways, or run one that delivers to nobody."""
+
+
+@gateway.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def list_gateways(as_json: bool) -> None:
+    """Show each gateway: whether it takes messages, its share now, its limit, and what is unsettled.
+
+    A gateway is an Airflow connection to a provider; it is known once a send task has used it. Also shown are
+    those that take no new messages any more.
+    """
+    from dataclasses import asdict
+
+    from fatoura.cli.printing import print_json
+    from fatoura.database import connect
+    from fatoura.sending.routing import overview
+
+    with connect() as connection:
+        known = overview(connection)
+    if as_json:
+        print_json({"gateways": [asdict(one) for one in known]})
+        return
+    if not known:
+        click.echo("No gateway is known yet: a send task makes its own known. See docs/providers.md.")
+    for one in known:
+        click.echo("\n".join(_told(one)))
+
+
+@gateway.command("set")
+@click.argument("name")
+@click.option("--weight", type=float, help="Its share beside the others' weights; 0: only as a fall-back.")
+@click.option("--rate", type=float, help="Its limit in segments a second; 0: as the settings say.")
+def set_gateway(name: str, weight: float | None, rate: float | None) -> None:
+    """Change the share or the limit of gateway NAME, also while it sends: senders follow within seconds."""
+    from fatoura.database import begin
+    from fatoura.sending.routing import adjust, overview
+
+    if weight is None and rate is None:
+        raise click.UsageError("say what to change: --weight, --rate, or both")
+    with begin() as connection:
+        adjust(connection, name, weight=weight, rate=rate)
+        known = overview(connection)
+    for one in known:
+        click.echo(_told(one)[0])
+
+
+def _told(one: Overview) -> list[str]:
+    """Return what is known of a gateway, line by line."""
+    adapter = f"{one.adapter} {one.form}" if one.form else one.adapter
+    if one.position is None:
+        standing = "takes no new messages"
+    else:
+        standing = (
+            f"{'first' if one.position == 0 else f'fall-back {one.position}'}, weight {one.weight:g}, "
+            f"health {one.health:.0%}, share now {one.share:.1%}"
+        )
+    unsettled = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in one.unsettled.items())
+    return [
+        f"{one.name} ({adapter}): {standing}; {one.segments_per_second:g} segments a second",
+        f"  can: {', '.join(_abilities(one.capabilities))}",
+        f"  unsettled: {unsettled or 'nothing'}",
+    ]
+
+
+def _abilities(can: dict[str, Any]) -> list[str]:
+    longest = can.get("longest_segments", 1)
+    told = [
+        "receipts when asked" if can.get("receipts") == "poll" else "receipts by itself",
+        f"at most {longest} segment{'s' if longest > 1 else ''}",
+    ]
+    told += [
+        words
+        for name, words in (
+            ("client_reference", "receipts with our id"),
+            ("idempotency", "recognises repeats"),
+            ("status_query", "can be asked by its id"),
+            ("validity", "validity"),
+            ("scheduled", "scheduled sending"),
+            ("balance", "balance"),
+        )
+        if can.get(name)
+    ]
+    return told
 
 
 @gateway.command()

@@ -309,7 +309,12 @@ gateway = Table(
     Column("capabilities", JSONB, nullable=False, comment="what its interface declares that it can do"),
     Column("position", SmallInteger, nullable=False, comment="in the order of fall-back"),
     Column("in_use", Boolean, nullable=False, comment="whether new messages may go through it"),
-    Column("weight", Numeric, nullable=False, comment="its share beside the others' weights; 0: fall-back"),
+    Column(
+        "weight",
+        Numeric,
+        comment="its share beside the others' weights, as an operator decided; 0: fall-back. Null: nobody has, "
+        "and the first gets all",
+    ),
     Column(
         "health", Numeric, nullable=False, server_default="1", comment="0 to 1: how much of its share it gets"
     ),

@@ -8,16 +8,18 @@ likely to go to another the next time.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.expression import bindparam
 
 from fatoura.errors import BadInput
+from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from fatoura.gateways.interface import Gateway
 
@@ -33,6 +35,8 @@ BUCKET = f"""
 # one that takes messages again wins it back more slowly: a switch all at once would overload the next.
 _TROUBLE_STEP, _TROUBLE_SECONDS = 0.2, 5
 _RECOVERY_STEP, _RECOVERY_SECONDS = 0.1, 10
+
+_WEIGHT = "coalesce(weight, CASE WHEN position = 0 THEN 100 ELSE 0 END)"
 
 # So much is left to a provider in trouble, to find out when it is well again.
 _PROBE = 0.02
@@ -66,6 +70,32 @@ class Stretch:
         return self.low >= self.high
 
 
+@dataclass(frozen=True)
+class Overview:
+    """All that is known of a gateway, for those who watch over it.
+
+    :param form: of an adapter that speaks to several providers: which one.
+    :param position: in the order of fall-back, from 0; null when it takes no new messages.
+    :param share: of new messages now; 0 when it takes none.
+    :param segments_per_second: its limit.
+    :param capabilities: see `fatoura.gateways.Capabilities`.
+    :param unsettled: messages of the last 60 days without a final state, by state.
+    :param polled_at: when it was last asked for receipts, where it does not report by itself.
+    """
+
+    name: str
+    adapter: str
+    form: str | None
+    position: int | None
+    weight: float
+    health: float
+    share: float
+    segments_per_second: float
+    capabilities: dict[str, Any]
+    unsettled: dict[str, int]
+    polled_at: datetime | None
+
+
 WHOLE = Stretch(0, BUCKETS)
 """Where there is one gateway, all notices go through it."""
 
@@ -73,8 +103,8 @@ WHOLE = Stretch(0, BUCKETS)
 def register(connection: Connection, gateways: Sequence[Gateway]) -> None:
     """Write down the gateways that new messages may go through, in the order of fall-back.
 
-    The first gets the whole share until an operator decides otherwise. One that had been given up gets a few
-    messages again: somebody may have mended it.
+    Shares stay as operators decided; until one does, the first gets all. One that had been given up gets a
+    few messages again: somebody may have mended it.
 
     :raises BadInput: when a connection was used with another adapter before, or for another aggregator:
         receipts of its messages, which may come for days, would be misread.
@@ -84,8 +114,8 @@ def register(connection: Connection, gateways: Sequence[Gateway]) -> None:
     connection.execute(
         text(
             """
-            INSERT INTO gateway (name, adapter, form, capabilities, position, in_use, weight)
-            VALUES (:name, :adapter, :form, :capabilities, :position, true, :weight)
+            INSERT INTO gateway (name, adapter, form, capabilities, position, in_use)
+            VALUES (:name, :adapter, :form, :capabilities, :position, true)
             ON CONFLICT (name) DO UPDATE SET in_use = true,
                 capabilities = excluded.capabilities, position = excluded.position,
                 health = greatest(gateway.health, :probe)
@@ -101,7 +131,6 @@ def register(connection: Connection, gateways: Sequence[Gateway]) -> None:
                 "form": gateway.form,
                 "capabilities": asdict(gateway.capabilities),
                 "position": position,
-                "weight": 0 if position else 100,
                 "probe": _PROBE,
             }
             for position, gateway in enumerate(gateways)
@@ -117,12 +146,45 @@ def standings(connection: Connection, names: Sequence[str]) -> list[Standing]:
     """Return how gateways stand, in the order of fall-back."""
     rows = connection.execute(
         text(
-            "SELECT name, position, weight, health FROM gateway WHERE name = ANY(:names) "
+            f"SELECT name, position, {_WEIGHT} AS weight, health FROM gateway WHERE name = ANY(:names) "
             "ORDER BY position, name"
         ),
         {"names": list(names)},
     )
     return [Standing(row.name, row.position, float(row.weight), float(row.health)) for row in rows]
+
+
+def overview(connection: Connection) -> list[Overview]:
+    """Return all gateways that messages ever went through: those in use first, in the order of fall-back."""
+    rows = connection.execute(
+        text(f"SELECT *, {_WEIGHT} AS effective FROM gateway ORDER BY in_use DESC, position, name")
+    ).all()
+    now = shares(standings(connection, [row.name for row in rows if row.in_use]))
+    unsettled: dict[str, dict[str, int]] = {row.name: {} for row in rows}
+    for name, state, count in connection.execute(
+        text(
+            "SELECT gateway, state, count(*) FROM notice "
+            "WHERE id > (SELECT uuidv7(make_interval(days => -60))) "
+            "AND state IN ('sending', 'in_doubt', 'accepted') GROUP BY gateway, state ORDER BY state"
+        )
+    ):
+        unsettled.setdefault(name, {})[state] = count
+    return [
+        Overview(
+            name=row.name,
+            adapter=row.adapter,
+            form=row.form,
+            position=row.position if row.in_use else None,
+            weight=float(row.effective),
+            health=float(row.health),
+            share=round(now.get(row.name, 0.0), 4),
+            segments_per_second=float(row.segments_per_second or get_settings().segments_per_second),
+            capabilities=row.capabilities,
+            unsettled=unsettled[row.name],
+            polled_at=row.polled_at,
+        )
+        for row in rows
+    ]
 
 
 def shares(those: Sequence[Standing]) -> dict[str, float]:

@@ -190,8 +190,9 @@ def upgrade() -> None:
         sa.Column(
             "weight",
             sa.Numeric(),
-            nullable=False,
-            comment="its share beside the others' weights; 0: fall-back",
+            nullable=True,
+            comment="its share beside the others' weights, as an operator decided; 0: fall-back. Null: nobody "
+            "has, and the first gets all",
         ),
         sa.Column(
             "health",
