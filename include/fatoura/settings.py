@@ -156,6 +156,15 @@ class Settings(BaseSettings):
         timedelta(hours=26), description="A billing cycle that runs longer than this raises an alert."
     )
 
+    # Metrics
+    statsd_host: str = Field(
+        "", description="StatsD server that metrics are sent to, by UDP; empty: none are sent."
+    )
+    statsd_port: int = Field(8125, description="Its port.")
+    metrics_poll: Duration = Field(
+        timedelta(seconds=15), description="How often the receiver looks up how things stand, for metrics."
+    )
+
     # Starting
     landing_poll: Duration = Field(
         timedelta(seconds=30), description="How often the landing folder is looked at for new extracts."

@@ -13,8 +13,9 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from fatoura import clock
+from fatoura import clock, metrics
 from fatoura.database import begin
+from fatoura.metrics.receipts import matched_points
 
 # A receipt for an unknown id is looked at again for so long; it stays stored afterwards.
 PARKED_FOR = timedelta(days=7)
@@ -55,7 +56,8 @@ _MATCH = text(
         SELECT id, state, attempts, submitted_at FROM notice
         WHERE id IN (SELECT notice FROM named) ORDER BY id FOR UPDATE
     ), judged AS (
-        SELECT named.*, held.state AS before, coalesce(number, attempts) >= attempts AS of_last,
+        SELECT named.*, held.state AS before, held.submitted_at,
+            coalesce(number, attempts) >= attempts AS of_last,
             -- A provider's clock may be wrong: outside what is possible, our own time of receiving counts.
             CASE WHEN happened_at BETWEEN held.submitted_at AND received_at THEN happened_at
                 ELSE received_at END AS at,
@@ -94,9 +96,14 @@ _MATCH = text(
             ELSE 'contradicted'
         END
         FROM told WHERE receipt.id = told.id
-        RETURNING receipt.match
+        RETURNING receipt.gateway, receipt.match, receipt.status AS state,
+            CAST(extract(epoch FROM :now - receipt.received_at) AS double precision) AS waited,
+            CASE WHEN told.moves AND receipt.status <> 'accepted'
+                THEN CAST(extract(epoch FROM told.at - told.submitted_at) AS double precision) END AS took
     )
-    SELECT match, count(*) FROM settled GROUP BY match
+    SELECT gateway, match, state, count(*) AS receipts, array_agg(waited) AS waits,
+        coalesce(array_agg(took) FILTER (WHERE took IS NOT NULL), '{{}}') AS took
+    FROM settled GROUP BY gateway, match, state
     """
 )
 
@@ -125,8 +132,11 @@ def match_receipts() -> Counter[str]:
     counts: Counter[str] = Counter()
     while True:
         with begin() as connection:
-            rows = connection.execute(_MATCH, {"most": _BATCH, "now": clock.now()})
-            batch: Counter[str] = Counter(dict(rows.all()))
+            rows = connection.execute(_MATCH, {"most": _BATCH, "now": clock.now()}).all()
+        metrics.send(matched_points, rows)
+        batch: Counter[str] = Counter()
+        for row in rows:
+            batch[row.match] += row.receipts
         counts += batch
         if batch.total() < _BATCH:
             return counts

@@ -1,0 +1,41 @@
+"""What a sender's outcomes come to, as metrics. Called by a gateway's line, after it has written them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from fatoura.metrics import names
+from fatoura.metrics.statsd import Point
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fatoura.gateways.interface import Message, Outcome
+
+_STATUS = re.compile(r"\bstatus ([1-5]\d\d)\b")
+_UNREACHABLE = re.compile("no connection|connection refused|no trusted TLS|the provider's name")
+_NAMED = {"rejected": "rejected", "stop": "stopped", "in_doubt": "in_doubt"}
+
+
+def outcome_points(gateway: str, outcomes: Sequence[tuple[Message, Outcome]]) -> Iterable[Point]:
+    """Give the points of outcomes that were written."""
+    segments = sum(message.segments for message, outcome in outcomes if outcome.kind == "accepted")
+    yield Point(names.SEGMENTS, segments, (gateway,))
+    for kind, count in Counter(outcome.kind for _, outcome in outcomes).items():
+        yield Point(names.MESSAGES, count, (gateway, kind))
+    reasons = Counter(reason_of(outcome) for _, outcome in outcomes if outcome.kind != "accepted")
+    for reason, count in reasons.items():
+        yield Point(names.REFUSALS, count, (gateway, reason))
+
+
+def reason_of(outcome: Outcome) -> str:
+    """Return why a message was not accepted, as one of a few words: providers' own are without number."""
+    if outcome.kind in _NAMED:
+        return _NAMED[outcome.kind]
+    if outcome.answer.startswith("no token"):
+        return "no_token"
+    if status := _STATUS.search(outcome.answer):
+        return f"status_{status[1]}"
+    return "unreachable" if _UNREACHABLE.match(outcome.answer) else "refused"
