@@ -30,6 +30,11 @@ def outcome_points(gateway: str, outcomes: Sequence[tuple[Message, Outcome]]) ->
         yield Point(names.REFUSALS, count, (gateway, reason))
 
 
+def unwritten_points(gateway: str, outcomes: Sequence[tuple[Message, Outcome]]) -> Iterable[Point]:
+    """Give the point of outcomes that could not be written."""
+    yield Point(names.UNWRITTEN, len(outcomes), (gateway,))
+
+
 def reason_of(outcome: Outcome) -> str:
     """Return why a message was not accepted, as one of a few words: providers' own are without number."""
     if outcome.kind in _NAMED:
