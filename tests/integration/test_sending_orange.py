@@ -152,6 +152,18 @@ async def test_a_token_that_ends_in_the_middle_costs_no_message_and_no_doubt(con
     assert 4 <= provider.tokens_given <= 10
 
 
+async def test_a_sender_keeps_its_token_while_it_waits_for_more_to_send():
+    cycle = plan_notices(5)
+    async with orange() as provider:
+        gateway = create_gateway("orange", provider.config(NAME, f"http://127.0.0.1:{provider.port}"))
+        sender = Sender(cycle, [gateway], receiver=("http://127.0.0.1:9", receipt_secret()), worker="test")
+        await sender.run(patience=NO_WAIT)
+        plan_notices(5, first=100)
+        await sender.run(patience=NO_WAIT)
+    assert states(cycle) == {"accepted": 10}
+    assert provider.tokens_given == 1
+
+
 async def test_a_message_without_an_answer_stays_in_doubt_until_its_horizon_whatever_is_reported():
     cycle = plan_notices(10)
     warned = plan_notices(10, kind="cutoff_warning", cycle="2026-05-T2", first=100)

@@ -67,6 +67,10 @@ class Line:
         self._worker = worker
         self._counts = counts
         self._settings = get_settings()
+        self._transport = Transport(
+            connections=self._settings.connections, timeout=self._settings.request_timeout.total_seconds()
+        )
+        self._session = Session(gateway, self._transport)  # holds a token that outlasts a stay
         self._lines: Sequence[Line] = (self,)
         self._pace = Pace(gateway.name)
         self._back_off = _FIRST_BACK_OFF
@@ -89,12 +93,9 @@ class Line:
         answers: asyncio.Queue[tuple[Message, Outcome]] = asyncio.Queue()
         writer = asyncio.create_task(self._write_answers(answers))
         try:
-            async with Transport(
-                connections=self._settings.connections, timeout=self._settings.request_timeout.total_seconds()
-            ) as transport:
-                session = Session(self.gateway, transport)
+            async with self._transport:
                 while not self.stopping:
-                    self.idle = not await self._send_claims(session, answers)
+                    self.idle = not await self._send_claims(self._session, answers)
                     if self.idle and all(line.idle for line in lines):
                         return
                     if self.idle:
