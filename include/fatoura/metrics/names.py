@@ -51,8 +51,9 @@ REFUSALS = Metric(
     "sending.refusals",
     "counter",
     ("gateway", "reason"),
-    "Messages that were not accepted, by why: `rejected`, `stopped`, `unreachable`, `no_token`, "
-    "`status_503` and its like, `refused` (by other words), `in_doubt`.",
+    "Messages that were not accepted, by why: `rejected`, `in_doubt`, `busy`, `no_balance`, `no_token`, "
+    "`unreachable`, the provider's code (`code_POL0001`) or HTTP status (`status_503`), and without either "
+    "`stopped` (everything is refused) or `refused`.",
 )
 UNWRITTEN = Metric(
     "sending.unwritten",

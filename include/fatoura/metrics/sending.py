@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
     from fatoura.gateways.interface import Message, Outcome
 
-_STATUS = re.compile(r"\bstatus ([1-5]\d\d)\b")
-_UNREACHABLE = re.compile("no connection|connection refused|no trusted TLS|the provider's name")
-_NAMED = {"rejected": "rejected", "stop": "stopped", "in_doubt": "in_doubt"}
+_NAMED = {"rejected": "rejected", "in_doubt": "in_doubt"}
+# Of what providers say, and of what our own transport says when there was no provider to speak to.
+_WORDS = {
+    "no_token": re.compile("no token"),
+    "no_balance": re.compile(r"\b(balance|credit|solde|quota)\b", re.IGNORECASE),
+    "busy": re.compile("try again|throttl|busy|queue full", re.IGNORECASE),
+    "unreachable": re.compile("^(no connection|connection refused|no trusted TLS|the provider's name)"),
+}
+_STATUS = re.compile(r"\bstatus ([1-5]\d\d)(?:, (?:code )?([A-Z]{0,3}\d{1,4})\b)?", re.ASCII)
 
 
 def outcome_points(gateway: str, outcomes: Sequence[tuple[Message, Outcome]]) -> Iterable[Point]:
@@ -39,8 +45,10 @@ def reason_of(outcome: Outcome) -> str:
     """Return why a message was not accepted, as one of a few words: providers' own are without number."""
     if outcome.kind in _NAMED:
         return _NAMED[outcome.kind]
-    if outcome.answer.startswith("no token"):
-        return "no_token"
-    if status := _STATUS.search(outcome.answer):
-        return f"status_{status[1]}"
-    return "unreachable" if _UNREACHABLE.match(outcome.answer) else "refused"
+    for reason, words in _WORDS.items():
+        if words.search(outcome.answer):
+            return reason
+    said = _STATUS.search(outcome.answer)
+    if said is None:
+        return "stopped" if outcome.kind == "stop" else "refused"
+    return f"code_{said[2]}" if said[2] else f"status_{said[1]}"
