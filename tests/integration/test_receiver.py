@@ -74,6 +74,30 @@ async def test_garbage_is_kept_and_taken_so_that_the_provider_does_not_repeat_it
     assert [match for _, match, _ in stored()] == ["unreadable"] * 4
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"attempt": 99999},  # no smallint
+        {"smsc_message": "%00"},
+        {"answer": "NACK/%00/%ED%A0%80"},
+        {"time": 253402300799},
+    ],
+)
+async def test_a_receipt_that_the_database_cannot_hold_keeps_back_no_other(client, strange):
+    answers = await asyncio.gather(*(client.get(address(**(strange if n == 7 else {}))) for n in range(20)))
+    assert {a.status_code for a in answers} == {200}
+    matches = [match for _, match, _ in stored()]
+    assert len(matches) == 20
+    assert matches.count("unreadable") <= 1
+
+
+async def test_other_methods_and_paths_are_none_of_its(client):
+    assert (await client.put(address())).status_code == 405
+    for path in ("/receipts/kannel", f"/receipts/kannel/{receipt_secret()}/more", "/receipts/", "/docs", "/"):
+        assert (await client.get(path)).status_code == 404
+    assert stored() == []
+
+
 async def test_what_is_too_large_is_refused(client):
     assert (await client.post(address(), content=b"x" * (LARGEST_BODY + 1))).status_code == 413
     assert (await client.get(address(answer="x" * 5000))).status_code == 413

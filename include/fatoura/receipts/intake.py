@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+import psycopg
 
-from fatoura.database import begin
+from fatoura import metrics
+from fatoura.database import begin, driver
+from fatoura.errors import FatouraError
+from fatoura.metrics.receipts import received_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
-_STORE = text(
-    """
-    INSERT INTO receipt (
+_STORE = """
+    COPY receipt (
         gateway, received_at, raw, notice_id, attempt, provider_id, status, detail, happened_at, match
-    )
-    SELECT * FROM unnest(
-        CAST(:gateways AS text[]), CAST(:received AS timestamptz[]), CAST(:raws AS jsonb[]),
-        CAST(:notices AS uuid[]), CAST(:attempts AS smallint[]), CAST(:provider_ids AS text[]),
-        CAST(:statuses AS text[]), CAST(:details AS text[]), CAST(:happened AS timestamptz[]),
-        CAST(:matches AS text[])
-    )
-    """
-)
+    ) FROM STDIN
+"""
+
+
+_NOTHING_READ: dict[str, Any] = {
+    **dict.fromkeys(("notice_id", "attempt", "provider_id", "status", "happened_at")),
+    "match": "unreadable",
+}
+
+
+class ReceiptsRefused(FatouraError):
+    """The database would not have these receipts: not for being away, but for what is in them."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +57,50 @@ class RawReceipt:
 
 
 def store(receipts: Sequence[RawReceipt]) -> None:
-    """Write receipts in one statement and one commit."""
-    with begin() as connection:
-        connection.execute(
-            _STORE,
-            {
-                "gateways": [r.gateway for r in receipts],
-                "received": [r.received_at for r in receipts],
-                # PostgreSQL's text holds no NUL; a receipt with one is garbage, but garbage is kept too.
-                "raws": [json.dumps(r.raw).replace("\\u0000", "\\ufffd") for r in receipts],
-                "notices": [r.notice_id for r in receipts],
-                "attempts": [r.attempt for r in receipts],
-                "provider_ids": [r.provider_id for r in receipts],
-                "statuses": [r.status for r in receipts],
-                "details": [r.detail for r in receipts],
-                "happened": [r.happened_at for r in receipts],
-                "matches": [r.match for r in receipts],
-            },
-        )
+    """Write receipts in one commit.
+
+    :raises ReceiptsRefused: when one of them cannot be stored; then none of them is.
+    """
+    try:
+        with begin() as connection, driver(connection).cursor() as cursor, cursor.copy(_STORE) as copy:
+            for r in receipts:
+                copy.write_row(
+                    (
+                        r.gateway,
+                        r.received_at,
+                        _storable(json.dumps(r.raw).replace("\\u0000", "\\ufffd")),
+                        r.notice_id,
+                        r.attempt,
+                        _storable(r.provider_id),
+                        r.status,
+                        _storable(r.detail),
+                        r.happened_at,
+                        r.match,
+                    )
+                )
+    except psycopg.DataError as error:
+        # The driver's own words repeat what was in them.
+        raise ReceiptsRefused(f"{len(receipts)} receipts cannot be stored: {type(error).__name__}") from None
+
+
+def _store_all(receipts: Sequence[RawReceipt]) -> None:
+    """Store receipts; one that is refused for what is in it keeps back no other, and is kept as garbage."""
+    try:
+        store(receipts)
+    except ReceiptsRefused:
+        for receipt in receipts:
+            try:
+                store([receipt])
+            except ReceiptsRefused as why:
+                store([replace(receipt, **_NOTHING_READ, detail=str(why))])
+    metrics.send(received_points, receipts)
+
+
+def _storable(text: str | None) -> str | None:
+    """Return a text as PostgreSQL can hold it: garbage is kept too, but without NUL and half characters."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 class Intake:
@@ -99,7 +130,7 @@ class Intake:
             if not self._waiting:
                 self._woken.clear()
             try:
-                await asyncio.to_thread(store, [receipt for receipt, _ in batch])
+                await asyncio.to_thread(_store_all, [receipt for receipt, _ in batch])
             except Exception as error:
                 for _, done in batch:
                     if not done.done():
