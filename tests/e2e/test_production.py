@@ -157,6 +157,16 @@ def test_settings_and_secrets_are_taken_as_production_has_them(production: Produ
     assert json.loads(shown.stdout)["up_to_date"] is True
 
 
+def test_a_run_counts_as_late_from_when_it_was_queued(production: Production, killed: Killed) -> None:
+    late = production.query(
+        "SELECT deadline_time - queued_at FROM deadline JOIN dag_run ON dag_run.id = dagrun_id"
+        " WHERE run_id = %s",
+        "airflow",
+        killed.run_id,
+    )
+    assert late == [(Settings.model_fields["late_after"].default,)]
+
+
 def test_the_pool_has_as_many_slots_as_the_setting_says(production: Production) -> None:
     pool = production.stack.api._request("GET", "/pools/sms_gateway")
     assert pool["slots"] == Settings.model_fields["send_slots"].default
