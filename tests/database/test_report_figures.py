@@ -10,9 +10,12 @@ from sqlalchemy import text
 
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
-from fatoura.notices.states import State
+from fatoura.notices.states import Decision, State
 from fatoura.reports.figures import AGE_EDGES, DELIVERY_EDGES, Figures, Phase, cycle_figures
+from fatoura.sending.doubts import resolve
 from tests.database.seeded_cycle import AS_OF, SeededCycle, seed_cycle
+from tests.doubts import answer, claim, doubt
+from tests.notices import ids
 
 pytestmark = pytest.mark.database
 
@@ -319,3 +322,38 @@ def test_ages_are_classed_by_their_edges(database):
     doubt = next(ages for ages in figures().open if ages.state is State.IN_DOUBT)
     assert doubt.classes[1] == doubt.notices
     assert doubt.oldest == NOW - timedelta(hours=1)
+
+
+def test_doubts_are_counted_by_what_becomes_of_them_and_decisions_by_what_they_are(database, configure):
+    configure(now="2026-05-20T10:00:00+01:00")
+    cycle = doubt(3)
+    doubt(2, kind="warning", hours=7, first=10)
+    doubt(1, cycle="2026-05-T2")
+    f = figures()
+    assert [(d.kind, d.next, d.why, d.notices) for d in f.doubts] == [
+        ("bill", "resend", "harmless", 3),
+        ("warning", "listed", "gives_up", 2),
+    ]
+    assert f.decisions == {}
+    one, two, *_ = ids(cycle)
+    with begin() as connection:
+        for notice, decision in ((one, Decision.UNDELIVERABLE), (two, Decision.ACCEPTED)):
+            resolve(connection, {notice: 1}, decision, reason="their log says so", by="amel")
+    f = figures()
+    assert f.decisions == {Decision.ACCEPTED: 1, Decision.UNDELIVERABLE: 1}
+    assert sum(d.notices for d in f.doubts) == 3
+    assert [(failure.detail, failure.notices) for failure in f.failures] == [("decided_by_hand", 1)]
+
+
+def test_what_a_decision_says_of_an_attempt_decides_who_pays_for_it(database, configure):
+    """Accepted is paid for, proven not taken is not; who is taken for undeliverable may be paid for still."""
+    configure(now="2026-05-20T10:00:00+01:00")
+    cycle = doubt(4)
+    assert (figures().segments, figures().doubtful_segments) == (0, 4)
+    for notice, decision in zip(ids(cycle), Decision, strict=False):
+        with begin() as connection:
+            resolve(connection, {notice: 1}, decision, reason="their log says so", by="amel")
+    assert (figures().segments, figures().doubtful_segments) == (1, 2)
+    [again] = claim(cycle)
+    answer([again], "accepted")
+    assert (figures().segments, figures().doubtful_segments) == (2, 2)

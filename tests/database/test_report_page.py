@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from fatoura.database import begin, connect
-from fatoura.notices.states import State
+from fatoura.notices.states import Decision, State
 from fatoura.quality.suite import load_suite
 from fatoura.reports import write_report
 from fatoura.reports.figures import Bin, Figures, Release, Speed, cycle_figures
@@ -289,3 +289,17 @@ def test_the_page_prints_on_a4_in_a_few_sheets(database, browser, configure):
     assert 2 <= len(sheets) <= 6
     assert {(round(float(w)), round(float(h))) for w, h in sheets} == {(595, 842)}
     page.close()
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_doubts_are_told_with_what_becomes_of_them_and_absent_when_there_are_none(database, language):
+    figures = figures_of()
+    said = words(language)
+    page = page_of(figures, language)
+    assert said("section", "doubts") in page
+    for one in figures.doubts:
+        assert said("doubt_next", one.next) in page
+    none = replace(figures, doubts=[], decisions={})
+    assert f"<h2>{said('section', 'doubts')}</h2>" not in page_of(none, language)
+    decided = page_of(replace(none, decisions={Decision.UNDELIVERABLE: 3}), language)
+    assert f"{said('decided', 'undeliverable')} 3." in decided

@@ -18,5 +18,11 @@ _PROVED = f"""(
 COUNTED = f"(a.outcome IS NOT DISTINCT FROM 'accepted' OR {_PROVED})"
 """The provider accepted it, and bills it."""
 
-DOUBTFUL = f"((a.outcome IS NULL OR a.outcome = 'in_doubt') AND NOT {_PROVED})"
-"""The provider may have accepted it."""
+DOUBTFUL = f"""(
+    (a.outcome IS NULL OR a.outcome = 'in_doubt') AND NOT {_PROVED}
+    AND NOT EXISTS (
+        SELECT FROM doubt_decision d
+        WHERE d.notice_id = a.notice_id AND d.attempt >= a.number AND d.decision = 'not_accepted'
+    )
+)"""
+"""The provider may have accepted it, and nobody has proven that it did not."""

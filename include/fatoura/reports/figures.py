@@ -16,7 +16,8 @@ from sqlalchemy import Connection, text
 
 from fatoura.ledger import Ledger, count_ledger
 from fatoura.ledger.billing import COUNTED, DOUBTFUL
-from fatoura.notices.states import State
+from fatoura.notices.states import Decision, State
+from fatoura.sending.doubts import DoubtCount, Which, count_doubts
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
@@ -276,6 +277,9 @@ class Figures:
     segment_price_millimes: int
     delivery_time: DeliveryTime | None
     open: list[OpenAges]
+    doubts: list[DoubtCount]
+    decisions: dict[Decision, int]
+    """How many doubts a person decided, and how."""
     speed: Speed | None
     contract_rate: float
     receipts: dict[str, int]
@@ -355,6 +359,8 @@ def cycle_figures(connection: Connection, cycle_key: str, as_of: datetime) -> Fi
         segment_price_millimes=settings.segment_price_millimes,
         delivery_time=_delivery_time(query),
         open=_open(query, as_of),
+        doubts=count_doubts(connection, Which(cycle_id=cycle_id)),
+        decisions=_decisions(query),
         speed=_speed(query),
         contract_rate=settings.segments_per_second,
         receipts=receipts,
@@ -575,6 +581,14 @@ def _open(query: _Query, as_of: datetime) -> list[OpenAges]:
             classes = _classes([row[1:3] for row in mine], AGE_EDGES)
             ages.append(OpenAges(state, sum(classes), min(row[3] for row in mine), classes))
     return ages
+
+
+def _decisions(query: _Query) -> dict[Decision, int]:
+    rows = query.rows(
+        "SELECT decision, count(*) FROM doubt_decision d JOIN notice n ON n.id = d.notice_id "
+        "WHERE n.cycle_id = :cycle GROUP BY decision"
+    )
+    return {Decision(decision): count for decision, count in sorted(tuple(row) for row in rows)}
 
 
 def _speed(query: _Query) -> Speed | None:

@@ -97,6 +97,10 @@ def render_page(figures: Figures, words: Words, *, workbook: str, tables: Sequen
                 (words.state(ages.state), ages.oldest, _age_rows(ages.classes, words))
                 for ages in figures.open
             ],
+            decisions=[
+                (words("decided", decision.value), words.count(count))
+                for decision, count in figures.decisions.items()
+            ],
             receipts=[(match, figures.receipts.get(match, 0)) for match in _RECEIPTS],
             unmatched=[(match, figures.receipts_unmatched.get(match, 0)) for match in UNMATCHED],
             State=State,

@@ -156,6 +156,21 @@ def report_tables(f: Figures, words: Words) -> list[Table]:
             ],
         ),
         Table(
+            "doubts",
+            (
+                Field("next", "text", "doubt_next", 40),
+                Field("why", "text", "doubt_why", 46),
+                Field("kind", "text", "kind"),
+                Field("gateway", "text"),
+                Field("oldest", "instant"),
+                Field("notices"),
+            ),
+            [
+                (one.next.value, one.why.value, one.kind, one.gateway, one.oldest, one.notices)
+                for one in f.doubts
+            ],
+        ),
+        Table(
             "cost",
             (
                 Field("language", "text", "language"),

@@ -20,6 +20,7 @@ from fatoura import clock
 from fatoura.dates import format_day
 from fatoura.money import format_amount
 from fatoura.notices.states import State
+from fatoura.sending.doubts import BY_HAND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,11 +89,13 @@ class Words:
         return said.get(self.language) or self.rules.get(rejection.code, rejection.code)
 
     def detail(self, failure: Failure) -> str:
-        """Give the provider's word for a failure, or ours for a cancellation."""
+        """Give the provider's word for a failure, or ours for a cancellation or a person's decision."""
         if failure.detail is None:
             return self("page", "others")
         if failure.state is State.CANCELLED:
             return self.of_code("cancelled", failure.detail)
+        if failure.state is State.UNDELIVERABLE and failure.detail == BY_HAND:
+            return self("decided", BY_HAND)
         return failure.detail or self("page", "unknown")
 
     def district(self, group: Group) -> str:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from fatoura.ledger.balance import BUCKETS
 from fatoura.notices.kinds import all_kinds
-from fatoura.notices.states import State
+from fatoura.notices.states import Decision, State
 from fatoura.quality.suite import load_suite
 from fatoura.reports import words as module
 from fatoura.reports.figures import Failure, Phase, Rejection, StageFacts
 from fatoura.reports.words import Words
+from fatoura.sending.doubts import Next, Why
 
 FR = Words("fr", {})
 EN = Words("en", {"some_rule": "The rule, as the suite says it."})
@@ -80,6 +81,17 @@ def test_a_failure_shows_the_providers_word_and_a_cancellation_ours():
     assert FR.detail(Failure(State.UNDELIVERABLE, "", 1)) == "non précisé"
     assert FR.detail(Failure(State.UNDELIVERABLE, None, 1)) == "autres réponses"
     assert FR.detail(Failure(State.CANCELLED, "replaced", 1)) == "remplacé par une facture corrigée"
+
+
+def test_a_failure_that_a_person_decided_is_told_in_words():
+    failure = Failure(State.UNDELIVERABLE, "decided_by_hand", 3)
+    assert EN.detail(failure) == "in doubt, taken for undeliverable by a person"
+
+
+@pytest.mark.parametrize("words", [FR, EN])
+def test_what_becomes_of_doubts_has_a_name_for_each_case(words):
+    for heading, names in (("doubt_next", Next), ("doubt_why", Why), ("decided", Decision)):
+        assert all(words(heading, name.value) for name in names)
 
 
 def test_what_a_stage_counted_is_told_in_the_reports_words():
