@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A look at millions of planned notices takes seconds: then looks are so much rarer.
-_REST_OF_A_LOOK = 20
+# A look at millions of planned notices takes seconds: then looks are rarer, but never so rare that what was
+# told last is forgotten (the mapping's `ttl`).
+_REST_OF_A_LOOK, _LONGEST_REST_SECONDS = 20, 60
 
 _OPEN = text(
     """
@@ -70,7 +71,8 @@ async def watch() -> None:
         began = time.monotonic()
         await asyncio.to_thread(_tell)
         took = time.monotonic() - began
-        await asyncio.sleep(max(get_settings().metrics_poll.total_seconds(), took * _REST_OF_A_LOOK))
+        rest = min(took * _REST_OF_A_LOOK, _LONGEST_REST_SECONDS)
+        await asyncio.sleep(max(get_settings().metrics_poll.total_seconds(), rest))
 
 
 def _tell() -> None:

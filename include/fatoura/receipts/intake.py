@@ -81,6 +81,7 @@ def store(receipts: Sequence[RawReceipt]) -> None:
     except psycopg.DataError as error:
         # The driver's own words repeat what was in them.
         raise ReceiptsRefused(f"{len(receipts)} receipts cannot be stored: {type(error).__name__}") from None
+    metrics.send(received_points, receipts)
 
 
 def _store_all(receipts: Sequence[RawReceipt]) -> None:
@@ -93,7 +94,6 @@ def _store_all(receipts: Sequence[RawReceipt]) -> None:
                 store([receipt])
             except ReceiptsRefused as why:
                 store([replace(receipt, **_NOTHING_READ, detail=str(why))])
-    metrics.send(received_points, receipts)
 
 
 def _storable(text: str | None) -> str | None:
