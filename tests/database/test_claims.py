@@ -162,6 +162,48 @@ def test_what_was_not_begun_goes_back_at_once(database):
     assert len(claim(cycle)) == 2
 
 
+def test_what_was_not_begun_goes_back_also_when_its_lease_has_ended(database):
+    cycle = plan_notices(1)
+    (held,) = claim(cycle, lease=timedelta(seconds=-1))
+    with begin() as connection:
+        claims.expire_leases(connection)
+        assert claims.give_back(connection, [held.message]) == 1
+    assert states(cycle) == {"planned": 1}
+
+
+@pytest.mark.parametrize("kind", ["refused", "stop", "not begun"])
+def test_a_refused_repeat_leaves_the_first_attempt_in_doubt_and_is_tried_again_there(
+    database, configure, kind
+):
+    cycle = plan_notices(1)
+    answer(claim(cycle), "in_doubt")
+    claimed = claim(cycle, doubt_horizon=timedelta(seconds=-1))
+    if kind == "not begun":
+        with begin() as connection:
+            claims.give_back(connection, [c.message for c in claimed])
+    else:
+        answer(claimed, kind)
+    assert states(cycle) == {"in_doubt": 1}
+    configure(now="2026-05-20T10:00:06+01:00")  # past the back-off, not past another horizon
+    with connect() as connection:
+        assert sending_outlook(connection, cycle).wait is Wait.NOTHING
+    both = {"in_use": ["fatoura_sms", "other"]}
+    assert claim(cycle, gateway="other", **both) == []
+    (again,) = claim(cycle, **both)
+    assert again.message.attempt == 3
+    answer([again], "in_doubt")
+    assert claim(cycle, doubt_horizon=timedelta(seconds=-1)) == []
+
+
+def test_a_refused_repeat_rests_first(database):
+    cycle = plan_notices(1)
+    answer(claim(cycle), "in_doubt")
+    answer(claim(cycle, doubt_horizon=timedelta(seconds=-1)), "refused")
+    assert claim(cycle, doubt_horizon=timedelta(seconds=-1)) == []
+    with connect() as connection:
+        assert sending_outlook(connection, cycle).wait is Wait.DOUBT
+
+
 def test_a_claim_whose_sender_is_gone_comes_into_doubt_not_back(database):
     cycle = plan_notices(2)
     claim(cycle, lease=timedelta(seconds=-1))

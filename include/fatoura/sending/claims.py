@@ -36,13 +36,21 @@ REPEATABLE = """(
 )"""
 # Only the gateway that it is in doubt with may have it again, for as long as that one is in use.
 _MAY_REPEAT = (
-    REPEATABLE + " AND submitted_at <= :doubt_before AND (gateway = :gateway OR gateway <> ALL(:in_use))"
+    REPEATABLE + " AND coalesce(retry_at <= :now, submitted_at <= :doubt_before) "
+    "AND (gateway = :gateway OR gateway <> ALL(:in_use))"
 )
 # Where the provider recognises a repeat, one harms nobody, whatever the kind.
-_MAY_ASK_AGAIN = "state = 'in_doubt' AND gateway = :gateway AND send_until > :now"
+_MAY_ASK_AGAIN = (
+    "state = 'in_doubt' AND gateway = :gateway AND send_until > :now "
+    "AND (retry_at IS NULL OR retry_at <= :now)"
+)
 _MAY_GO = """
     state = 'planned' AND send_from <= :now AND send_until > :now AND (retry_at IS NULL OR retry_at <= :now)
 """
+_EARLIER_IN_DOUBT = """EXISTS (
+    SELECT FROM attempt earlier
+    WHERE earlier.notice_id = answer.id AND earlier.number < answer.attempt AND earlier.outcome = 'in_doubt'
+)"""
 _IN_STRETCH = f" AND {BUCKET} >= :low AND {BUCKET} < :high"
 _CLAIM = """
     WITH chosen AS (
@@ -151,12 +159,18 @@ def claim(
 
 
 def give_back(connection: Connection, claims: Sequence[Message]) -> int:
-    """Return claims that were never begun, so that anybody may take them at once."""
+    """Return claims that were never begun, also those whose lease has ended, so that anybody may take them.
+
+    One of which an earlier attempt is in doubt stays in doubt, and may be repeated at once.
+    """
     return _write(
         connection,
-        """
-        UPDATE notice SET state = 'planned', state_since = :now, lease_until = NULL
-        FROM answer WHERE notice.id = answer.id AND notice.attempts = answer.attempt AND state = 'sending'
+        f"""
+        UPDATE notice SET state_since = :now, lease_until = NULL,
+            state = CASE WHEN {_EARLIER_IN_DOUBT} THEN 'in_doubt' ELSE 'planned' END,
+            retry_at = CASE WHEN {_EARLIER_IN_DOUBT} THEN CAST(:now AS timestamptz) END
+        FROM answer WHERE notice.id = answer.id AND notice.attempts = answer.attempt
+            AND state IN ('sending', 'in_doubt')
         """,
         [(message.id, message.attempt, "refused", "not begun", None, None, None) for message in claims],
     )
@@ -168,7 +182,7 @@ def write_outcomes(
     """Write what became of submitted messages, in one statement for the batch.
 
     A receipt may have settled a notice before its answer is written here: the final state stays, and only
-    the provider's id is added.
+    the provider's id is added. A refusal proves nothing of an earlier attempt: what was in doubt stays so.
 
     :param retry_after: how long a refused message rests before it is claimed again.
     :returns: how many notices it touched.
@@ -176,18 +190,20 @@ def write_outcomes(
     retry_at = clock.now() + retry_after
     return _write(
         connection,
-        """
+        f"""
         UPDATE notice SET
             state = next.state,
             state_since = CASE WHEN notice.state = next.state THEN state_since ELSE :now END,
             provider_id = coalesce(next.provider_id, notice.provider_id),
             reason = CASE WHEN next.state = 'rejected' THEN next.text ELSE reason END,
             final_at = CASE WHEN next.state = 'rejected' THEN coalesce(final_at, :now) ELSE final_at END,
-            retry_at = CASE WHEN next.state = 'planned' THEN next.retry_at END,
+            retry_at = CASE WHEN outcome IN ('refused', 'stop') THEN CASE next.state
+                WHEN 'planned' THEN next.retry_at WHEN 'in_doubt' THEN coalesce(next.retry_at, :now) END END,
             lease_until = NULL
         FROM (
             SELECT answer.*, CASE
                 WHEN current.state NOT IN ('sending', 'in_doubt') THEN current.state
+                WHEN outcome IN ('refused', 'stop') AND {_EARLIER_IN_DOUBT} THEN 'in_doubt'
                 WHEN outcome IN ('refused', 'stop') THEN 'planned'
                 ELSE outcome
             END AS state

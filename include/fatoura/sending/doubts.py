@@ -239,7 +239,9 @@ def list_doubts(
             answer=row.answer,
             next=Next(row.next),
             why=Why(row.why),
-            due=None if row.next == "listed" or row.why == "recognised" else row.submitted_at + horizon,
+            due=None
+            if row.next == "listed" or row.why == "recognised"
+            else row.retry_at or row.submitted_at + horizon,
             by_receipt=row.by_receipt,
             by_asking=row.by_asking,
         )

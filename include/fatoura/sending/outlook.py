@@ -66,19 +66,20 @@ def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
                     FILTER (WHERE state = 'planned' AND send_until > :now) AS ready_at,
                 count(*) FILTER (WHERE state = 'sending') AS sending,
                 bool_or(state = 'sending' AND lease_until < clock_timestamp()) AS orphaned,
-                min(submitted_at) FILTER (WHERE {REPEATABLE}) AS doubt_since
+                min(coalesce(retry_at, submitted_at + CAST(:horizon AS interval)))
+                    FILTER (WHERE {REPEATABLE}) AS doubt_until
             FROM notice WHERE cycle_id = :cycle AND state IN ('planned', 'sending', 'in_doubt')
             """
         ),
-        {"cycle": cycle_id, "now": now, **repeatable_values()},
+        {"cycle": cycle_id, "now": now, "horizon": settings.doubt_horizon, **repeatable_values()},
     ).one()
     if row.orphaned:
         return Outlook(Wait.NOTHING)  # claims of a sender that is gone: the next one puts them into doubt
     waits: list[tuple[datetime, Wait]] = []
     if row.planned:
         waits.append((row.ready_at, Wait.BACK_OFF))
-    if row.doubt_since is not None:
-        waits.append((row.doubt_since + settings.doubt_horizon, Wait.DOUBT))
+    if row.doubt_until is not None:
+        waits.append((row.doubt_until, Wait.DOUBT))
     if row.sending:
         # Others report their outcomes any moment; their leases are by the machine's clock, not the moved one.
         waits.append((now + timedelta(seconds=5), Wait.OTHERS))
