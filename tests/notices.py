@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 TEXT = "STEG\nMontant à payer : 85,352 DT\nRéférence : 04258 049 6\nPrière de payer avant le 25/06/2026"
 
 
-def plan_notices(count: int, *, cycle: str = "2026-05-T1", kind: str = "bill", **columns: Any) -> int:
-    """Plan `count` notices of a cycle; return the cycle's id. The last digit of the phone counts up."""
+PHONES = "'+216200' || lpad(i::text, 5, '0')"
+
+
+def plan_notices(
+    count: int, *, cycle: str = "2026-05-T1", kind: str = "bill", phones: str = PHONES, **columns: Any
+) -> int:
+    """Plan `count` notices of a cycle; return the cycle's id. The last digit of the phone counts up.
+
+    :param phones: the numbers, as SQL on the notice's number `i`.
+    """
     now = clock.now()
     values = {
         "cycle": cycle,
@@ -41,12 +49,12 @@ def plan_notices(count: int, *, cycle: str = "2026-05-T1", kind: str = "bill", *
         cycle_id = connection.scalar(text("SELECT id FROM billing_cycle WHERE key = :cycle"), values)
         connection.execute(
             text(
-                """
+                f"""
                 INSERT INTO notice (kind, subject, sequence, cycle_id, extract_id, subscription_id, district,
                     phone, language, text, encoding, segments, priority, send_from, send_until,
                     validity_minutes, planned_at)
-                SELECT :kind, :cycle || '-' || i, 1, :id, 1, i, 'TUN1', '+216200' || lpad(i::text, 5, '0'),
-                    'fr', :text, 'gsm7', 1, :priority, :send_from, :send_until, 720, :now
+                SELECT :kind, :cycle || '-' || i, 1, :id, 1, i, 'TUN1', {phones}, 'fr',
+                    :text, 'gsm7', 1, :priority, :send_from, :send_until, 720, :now
                 FROM generate_series(CAST(:first AS int), :first + CAST(:n AS int) - 1) i
                 """
             ),

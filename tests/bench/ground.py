@@ -27,7 +27,6 @@ from fatoura.settings import PROJECT_ROOT
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tests.processes import Child
 
 NOW = "2026-05-20T10:00:00+01:00"
 """The instant at which everything begins: the sample's issue date, inside the sending window."""
@@ -88,6 +87,11 @@ class Ground:
         if self.server.socket.parent != self.server.data.parent:
             shutil.rmtree(self.server.socket, ignore_errors=True)
 
+    @property
+    def server_pid(self) -> int:
+        """The server's process, whose children its sessions are."""
+        return int((self.server.data / "postmaster.pid").read_text().split()[0])
+
     # --- Databases
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
@@ -135,7 +139,7 @@ class Ground:
 
         :raises BenchError: when it fails.
         """
-        with _watched(self.server) as server, tempfile.TemporaryFile("w+") as log:
+        with _watched(self.server_pid) as server, tempfile.TemporaryFile("w+") as log:
             began = time.monotonic()
             done = subprocess.run(
                 [sys.executable, "-m", *map(str, arguments)],
@@ -158,18 +162,12 @@ class Ground:
         return Ended(answer, seconds, server.cpu, server.backend, server.backend_shared)
 
 
-def stop_all(children: Sequence[Child]) -> None:
-    """End services that a measurement started, the last first."""
-    for child in reversed(children):
-        child.stop()
-
-
 class _watched:
     """Watches the server's processes while a program runs: a session's memory is gone when it ends."""
 
-    def __init__(self, server: EmbeddedPostgres) -> None:
+    def __init__(self, pid: int) -> None:
         self.cpu = self.backend = self.backend_shared = 0.0
-        self._postmaster = psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0]))
+        self._postmaster = psutil.Process(pid)
         self._others = {process.pid for process in self._postmaster.children()}
         self._cpu: dict[int, float] = {}
         self._ended = threading.Event()

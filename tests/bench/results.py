@@ -22,6 +22,7 @@ class Measure:
     :param unit: of the values: `s`, `MB`, `/s`, or `x` for a ratio.
     :param ratios: to the bare thing of the same run, if it has one.
     :param limit: the most that the median may be: of the ratios if there are any, else of the values.
+    :param least: the least that it may be, in the same way.
     :param aim: what it should rather be.
     """
 
@@ -31,6 +32,7 @@ class Measure:
     unit: str = "s"
     ratios: Sequence[float] = ()
     limit: float | None = None
+    least: float | None = None
     aim: float | None = None
 
     @property
@@ -46,9 +48,10 @@ class Measure:
     @property
     def met(self) -> bool | None:
         """Whether it reaches what it has to; nothing when there is nothing to reach."""
-        if self.limit is None:
-            return None
-        return (self.median if self.ratio is None else self.ratio) <= self.limit
+        value = self.median if self.ratio is None else self.ratio
+        if self.limit is not None:
+            return value <= self.limit
+        return None if self.least is None else value >= self.least
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
@@ -60,6 +63,7 @@ class Measure:
             "median": round(self.median, 4),
             "ratio": None if self.ratio is None else round(self.ratio, 3),
             "limit": self.limit,
+            "least": self.least,
             "aim": self.aim,
             "met": self.met,
         }
@@ -100,8 +104,9 @@ def _spread(measure: Measure) -> str:
 
 
 def _to_reach(measure: Measure) -> str:
-    if measure.limit is None:
+    if measure.limit is None and measure.least is None:
         return ""
+    bound = f"≥ {measure.least:g}" if measure.limit is None else f"≤ {measure.limit:g}"
     sign = "×" if measure.ratios else _SIGNS.get(measure.unit, measure.unit)
     aim = "" if measure.aim is None else f" (aim {measure.aim:g} {sign})"
-    return f"≤ {measure.limit:g} {sign}{aim}"
+    return f"{bound} {sign}{aim}"
