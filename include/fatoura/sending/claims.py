@@ -7,9 +7,10 @@ skips what others hold, and an outcome is written only for the attempt that it b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from fatoura import clock
 from fatoura.gateways.interface import Message
@@ -19,10 +20,13 @@ from fatoura.sending.routing import BUCKET, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from fatoura.gateways.interface import Outcome
     from fatoura.sending.routing import Stretch
+
+SHORTEST_VALIDITY = timedelta(minutes=1)
+"""A notice whose time ends earlier is too late: the validity that goes with a message counts in minutes."""
 
 # A notice in doubt goes out again at most once, only where its kind says that a second copy does less harm
 # than none (a bill), and never when a correction of it has been planned since.
@@ -41,12 +45,10 @@ _MAY_REPEAT = (
 )
 # Where the provider recognises a repeat, one harms nobody, whatever the kind.
 _MAY_ASK_AGAIN = (
-    "state = 'in_doubt' AND gateway = :gateway AND send_until > :now "
-    "AND (retry_at IS NULL OR retry_at <= :now)"
+    "state = 'in_doubt' AND gateway = :gateway AND (retry_at IS NULL OR retry_at <= :now)"
 )
-_MAY_GO = """
-    state = 'planned' AND send_from <= :now AND send_until > :now AND (retry_at IS NULL OR retry_at <= :now)
-"""
+_MAY_GO = "state = 'planned' AND send_from <= :now AND (retry_at IS NULL OR retry_at <= :now)"
+_MORE_URGENT = " AND priority < :priority"
 _EARLIER_IN_DOUBT = """EXISTS (
     SELECT FROM attempt earlier
     WHERE earlier.notice_id = answer.id AND earlier.number < answer.attempt AND earlier.outcome = 'in_doubt'
@@ -54,7 +56,7 @@ _EARLIER_IN_DOUBT = """EXISTS (
 _IN_STRETCH = f" AND {BUCKET} >= :low AND {BUCKET} < :high"
 _CLAIM = """
     WITH chosen AS (
-        SELECT id FROM notice WHERE cycle_id = :cycle AND {candidates}
+        SELECT id FROM notice WHERE cycle_id = :cycle AND send_until >= :still AND {candidates}
         ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE notice SET state = 'sending', state_since = :now, attempts = attempts + 1,
@@ -105,6 +107,7 @@ def claim(
     doubt_horizon: timedelta,
     sender_id: str,
     recognises_repeats: bool = False,
+    more_urgent_than: int | None = None,
 ) -> list[Claim]:
     """Claim up to `most` notices of a cycle, the most urgent first. The caller commits before it sends.
 
@@ -115,10 +118,12 @@ def claim(
     :param worker: who claims, for the attempt's record.
     :param lease: after this long without an outcome, the claim is in doubt.
     :param recognises_repeats: the provider sends a message once however often it is submitted.
+    :param more_urgent_than: only planned ones whose priority is a lower number than this.
     """
     values = {
         "cycle": cycle_id,
         "now": clock.now(),
+        "still": clock.now() + SHORTEST_VALIDITY,
         "lease": lease,
         "gateway": gateway,
         "worker": worker,
@@ -128,7 +133,12 @@ def claim(
     if stretch != WHOLE:
         candidates += _IN_STRETCH
         values |= {"low": stretch.low, "high": stretch.high}
+    if more_urgent_than is not None:
+        candidates += _MORE_URGENT
+        values["priority"] = more_urgent_than
     rows = connection.execute(text(_CLAIM.format(candidates=candidates)), values).all()
+    if more_urgent_than is not None:
+        return _claims(rows, sender_id)
     if not rows and recognises_repeats:
         rows = connection.execute(text(_CLAIM.format(candidates=_MAY_ASK_AGAIN)), values).all()
     if not rows:
@@ -138,6 +148,10 @@ def claim(
             "in_use": list(in_use),
         }
         rows = connection.execute(text(_CLAIM.format(candidates=_MAY_REPEAT)), values).all()
+    return _claims(rows, sender_id)
+
+
+def _claims(rows: Sequence[Row[Any]], sender_id: str) -> list[Claim]:
     return [
         Claim(
             Message(
@@ -291,9 +305,9 @@ def cancel_late(connection: Connection, cycle_id: int) -> int:
     return connection.execute(
         text(
             "UPDATE notice SET state = 'cancelled', state_since = :now, final_at = :now, reason = 'too_late' "
-            "WHERE cycle_id = :cycle AND state = 'planned' AND send_until <= :now"
+            "WHERE cycle_id = :cycle AND state = 'planned' AND send_until < :still"
         ),
-        {"now": clock.now(), "cycle": cycle_id},
+        {"now": clock.now(), "still": clock.now() + SHORTEST_VALIDITY, "cycle": cycle_id},
     ).rowcount
 
 

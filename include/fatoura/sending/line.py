@@ -10,6 +10,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fatoura import clock
@@ -19,22 +20,23 @@ from fatoura.gateways.session import Session
 from fatoura.gateways.transport import Transport
 from fatoura.notices.planning import cancel_replaced
 from fatoura.sending import claims, routing
+from fatoura.sending.held import Held, Look
 from fatoura.sending.outlook import window_closes
 from fatoura.sending.pace import URGENT_PRIORITY, Pace
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fatoura.gateways.interface import Gateway
 
 log = logging.getLogger(__name__)
 
-# A claim holds about this much of the contract's rate, so that leases and others see it soon.
-_CLAIM_SECONDS = 5
+# What a line claims at first, of the contract's rate; then it claims by what it sends.
+_CLAIM_SECONDS = 2
 _FLUSH_SECONDS = 0.1
-_WRITE_TRIES = 6  # outcomes are kept and written again while the database restarts: about a minute
+_WRITE_TRIES = 6  # what became of messages is kept while the database restarts: about two minutes
 _REFUSALS_IN_A_ROW = 20  # so many with no success between: the provider, not the messages, is the trouble
 _FIRST_BACK_OFF = timedelta(seconds=5)
 _LONGEST_BACK_OFF = timedelta(minutes=5)
@@ -72,7 +74,7 @@ class Line:
         )
         self._session = Session(gateway, self._transport)  # holds a token that outlasts a stay
         self._lines: Sequence[Line] = (self,)
-        self._pace = Pace(gateway.name)
+        self._pace = Pace(gateway.name, cycle_id)
         self._back_off = _FIRST_BACK_OFF
         self._refused_in_a_row = 0
         self._healthy = True
@@ -102,7 +104,10 @@ class Line:
                         await asyncio.sleep(_LOOK_SECONDS)
         finally:
             self.idle = True
-            await answers.join()
+            written = asyncio.create_task(answers.join())
+            # A writer that was cancelled, with all else, would be waited for in vain.
+            await asyncio.wait({written, writer}, return_when=asyncio.FIRST_COMPLETED)
+            written.cancel()
             writer.cancel()
 
     async def _send_claims(self, session: Session, answers: asyncio.Queue[tuple[Message, Outcome]]) -> bool:
@@ -113,32 +118,46 @@ class Line:
         found = False
         room = asyncio.Semaphore(self._settings.connections)
         under_way: set[asyncio.Task[None]] = set()
+        held = Held(
+            self._claim,
+            self._give_back,
+            first=int(self._pace.rate * _CLAIM_SECONDS),
+            most=self._settings.claim_size,
+            lease=self._settings.lease,
+        )
         try:
             while not self._should_pause():
-                batch, closes = await asyncio.to_thread(self._claim)
-                if not batch:
+                first = await held.first()
+                if first is None or held.closes is None:
                     return found
                 found, self.idle = True, False
-                for position, claim in enumerate(batch):
-                    await room.acquire()
-                    urgent = claim.priority <= URGENT_PRIORITY
-                    await self._pace.wait(claim.message.segments, urgent=urgent)
-                    minutes = self._minutes_left(claim, closes)
-                    if self._should_pause() or minutes < 1:
-                        await asyncio.to_thread(self._give_back, [held.message for held in batch[position:]])
-                        return found
-                    message = replace(
-                        claim.message,
-                        validity_minutes=minutes,
-                        receipt_url=self.gateway.receipt_url(
-                            *self._receiver, claim.message.id, claim.message.attempt
-                        ),
-                    )
-                    task = asyncio.create_task(self._submit(session, message, answers))
-                    under_way.add(task)
-                    task.add_done_callback(under_way.discard)
-                    task.add_done_callback(lambda _: room.release())
+                await room.acquire()
+                if not await self._pace.allows(held.sizes, urgent=first.priority <= URGENT_PRIORITY):
+                    room.release()
+                    continue
+                if held.is_stale():
+                    room.release()
+                    continue
+                minutes = self._minutes_left(first, held.closes)
+                if self._should_pause() or minutes < 1:
+                    room.release()
+                    held.refuse()
+                    continue
+                held.take()
+                message = replace(
+                    first.message,
+                    validity_minutes=minutes,
+                    receipt_url=self.gateway.receipt_url(
+                        *self._receiver, first.message.id, first.message.attempt
+                    ),
+                )
+                task = asyncio.create_task(self._submit(session, message, answers))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+                task.add_done_callback(lambda _: room.release())
         finally:
+            await held.close()
+            await self._pace.rest()
             if under_way:
                 await asyncio.wait(under_way)
         return found
@@ -163,7 +182,7 @@ class Line:
         end = min(closes, claim.send_until)
         return min(claim.message.validity_minutes, int((end - clock.now()).total_seconds() // 60))
 
-    def _claim(self) -> tuple[list[claims.Claim], datetime]:
+    def _claim(self, most: int, more_urgent_than: int | None) -> Look:
         name, capabilities = self.gateway.name, self.gateway.capabilities
         names = [line.gateway.name for line in self._lines]
         with begin() as connection:
@@ -176,7 +195,7 @@ class Line:
             }
             closes = closing[capabilities.validity]
             if closes is None:
-                return [], clock.now()
+                return Look([], None)
             # A gateway that may not send now leaves its share to those that may.
             open_now = {
                 line.gateway.name
@@ -192,17 +211,14 @@ class Line:
                 stretch=routing.stretches(standings)[name],
                 in_use=names,
                 worker=self._worker,
-                most=min(self._settings.claim_size, max(1, int(self._pace.rate * _CLAIM_SECONDS))),
+                most=most,
                 lease=self._settings.lease,
                 doubt_horizon=self._settings.doubt_horizon,
                 sender_id=self._settings.sender_id,
                 recognises_repeats=capabilities.idempotency,
+                more_urgent_than=more_urgent_than,
             )
-            return batch, closes
-
-    def _give_back(self, messages: list[Message]) -> None:
-        with begin() as connection:
-            claims.give_back(connection, messages)
+            return Look(batch, closes)
 
     def _note_trouble(self) -> None:
         with begin() as connection:
@@ -245,16 +261,29 @@ class Line:
                 answers.task_done()
 
     async def _write_patiently(self, batch: list[tuple[Message, Outcome]]) -> None:
+        if not await self._patiently(f"outcomes of {len(batch)} messages", partial(self._write, batch)):
+            # Their leases end, and they are in doubt: known, counted, and never sent again blindly.
+            self._counts["unwritten"] += len(batch)
+
+    async def _give_back(self, messages: list[Message]) -> None:
+        await self._patiently(f"{len(messages)} claims given back", partial(self._write_back, messages))
+
+    @staticmethod
+    async def _patiently(what: str, write: Callable[[], None]) -> bool:
+        """Write to the database, again and again while it restarts; tell whether it was done."""
         for attempt in range(1, _WRITE_TRIES + 1):
             try:
-                await asyncio.to_thread(self._write, batch)
+                await asyncio.to_thread(write)
             except Exception:
-                log.exception("outcomes of %d messages could not be written (try %d)", len(batch), attempt)
+                log.exception("%s could not be written (try %d)", what, attempt)
                 await asyncio.sleep(2**attempt)
             else:
-                return
-        # Their leases end, and they are in doubt: known, counted, and never sent again blindly.
-        self._counts["unwritten"] += len(batch)
+                return True
+        return False
+
+    def _write_back(self, messages: list[Message]) -> None:
+        with begin() as connection:
+            claims.give_back(connection, messages)
 
     def _write(self, batch: list[tuple[Message, Outcome]]) -> None:
         with begin() as connection:

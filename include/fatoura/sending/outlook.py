@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from fatoura import clock
 from fatoura.calendar import load_calendar
-from fatoura.sending.claims import REPEATABLE, repeatable_values
+from fatoura.sending.claims import REPEATABLE, SHORTEST_VALIDITY, repeatable_values
 from fatoura.settings import get_settings
 
 # A message is handed over only while the window stays open this much longer: its validity period counts
@@ -51,7 +51,7 @@ def window_closes(connection: Connection, *, takes_validity: bool = True) -> dat
         return None
     margin = CLOSING_MARGIN if takes_validity else get_settings().no_validity_margin
     closes = calendar.closing(now) - margin
-    return closes if closes > now else None
+    return closes if closes >= now + SHORTEST_VALIDITY else None
 
 
 def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
@@ -61,17 +61,23 @@ def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
         text(
             f"""
             SELECT
-                count(*) FILTER (WHERE state = 'planned' AND send_until > :now) AS planned,
+                count(*) FILTER (WHERE state = 'planned' AND send_until >= :still) AS planned,
                 min(greatest(send_from, coalesce(retry_at, send_from)))
-                    FILTER (WHERE state = 'planned' AND send_until > :now) AS ready_at,
+                    FILTER (WHERE state = 'planned' AND send_until >= :still) AS ready_at,
                 count(*) FILTER (WHERE state = 'sending') AS sending,
                 bool_or(state = 'sending' AND lease_until < clock_timestamp()) AS orphaned,
                 min(coalesce(retry_at, submitted_at + CAST(:horizon AS interval)))
-                    FILTER (WHERE {REPEATABLE}) AS doubt_until
+                    FILTER (WHERE {REPEATABLE} AND send_until >= :still) AS doubt_until
             FROM notice WHERE cycle_id = :cycle AND state IN ('planned', 'sending', 'in_doubt')
             """
         ),
-        {"cycle": cycle_id, "now": now, "horizon": settings.doubt_horizon, **repeatable_values()},
+        {
+            "cycle": cycle_id,
+            "now": now,
+            "still": now + SHORTEST_VALIDITY,
+            "horizon": settings.doubt_horizon,
+            **repeatable_values(),
+        },
     ).one()
     if row.orphaned:
         return Outlook(Wait.NOTHING)  # claims of a sender that is gone: the next one puts them into doubt

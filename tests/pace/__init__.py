@@ -1,0 +1,1 @@
+"""Measuring at the gateway: who sent how much, in which second, with which validity."""
