@@ -67,7 +67,7 @@ class Held:
         self._patience = lease.total_seconds() / 2
         self._kept: list[_Kept] = []  # the first to go is the last
         self._unfit: list[Message] = []
-        self._looking: asyncio.Task[tuple[int, Look]] | None = None
+        self._looking: asyncio.Task[tuple[int, float, Look]] | None = None
         self._looked = self._counted = time.monotonic()
         self._taken = 0
         self._is_more = True
@@ -135,18 +135,19 @@ class Held:
         self._looked = now
         self._looking = asyncio.create_task(self._asked(most, priority, unfit))
 
-    async def _asked(self, most: int, priority: int | None, unfit: list[Message]) -> tuple[int, Look]:
+    async def _asked(self, most: int, priority: int | None, unfit: list[Message]) -> tuple[int, float, Look]:
         if unfit:
             await self._give_back(unfit)
+        # The lease runs from here on, however long this process then takes to look at what it got.
+        until = time.monotonic() + self._patience
         look = await asyncio.to_thread(self._claim, most, priority)
-        return most if priority is None else 0, look
+        return most if priority is None else 0, until, look
 
     def _take_look(self) -> None:
         assert self._looking is not None
         task, self._looking = self._looking, None
-        most, look = task.result()
+        most, until, look = task.result()
         self.closes = look.closes
         self._is_more = len(look.claims) >= most
-        until = time.monotonic() + self._patience
         self._kept += [_Kept(claim, until) for claim in look.claims]
         self._kept.sort(key=lambda kept: (kept.claim.priority, kept.claim.message.id), reverse=True)
