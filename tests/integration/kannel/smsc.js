@@ -1,5 +1,6 @@
 // An SMS centre for tests: takes SMPP binds and messages, writes down what came, reports on each message.
 // Started by stack.py as: node smsc.js PORT LOG [RECEIPT_DELAY_MS]. It delivers to nobody.
+// On SIGUSR2 the link to the gateway drops, and stays down for a while.
 //
 // The last digit of the recipient's number chooses what happens to its message:
 //   0 delivered          1 undeliverable     2 expired            3 rejected by the network
@@ -13,6 +14,7 @@ const smpp = require('smpp');
 const [port, logFile, delay = '50'] = process.argv.slice(2);
 const log = fs.openSync(logFile, 'a');
 const RETRY_MS = 3000;
+const LINK_DOWN_MS = 1500;
 
 // Raw octets, not the library's idea of the text.
 for (const command of ['submit_sm', 'deliver_sm']) {
@@ -29,6 +31,7 @@ const refusedOnce = new Set();
 const unacknowledged = new Map(); // receipt number → receipt; given again until the client has it
 let lastMessage = 0;
 let lastReceipt = 0;
+let linkDownUntil = 0;
 
 function write(event) {
   fs.writeSync(log, JSON.stringify({ at: Date.now() / 1000, ...event }) + '\n');
@@ -82,7 +85,18 @@ function answer(pdu) {
   return 0;
 }
 
+process.on('SIGUSR2', () => {
+  linkDownUntil = Date.now() + LINK_DOWN_MS;
+  for (const session of sessions) session.destroy();
+  sessions.clear();
+});
+
 const server = smpp.createServer((session) => {
+  if (Date.now() < linkDownUntil) {
+    session.on('error', () => {});
+    session.destroy();
+    return;
+  }
   const greet = (pdu) => {
     sessions.add(session);
     session.send(pdu.response({ system_id: 'SMSC' }));

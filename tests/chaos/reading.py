@@ -1,0 +1,56 @@
+"""Reads a round's end out of the application's database: its own account of what happened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+
+from fatoura.ledger.balance import count_ledger
+from tests.chaos.evidence import AttemptRow, NoticeRow, ReceiptRow
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tests.chaos.evidence import Evidence
+
+
+def read_rows(db: psycopg.Connection[Any], evidence: Evidence, cycle: int | None = None) -> None:
+    """Fill in notices, attempts and receipts; of one cycle, or of all that there are."""
+    mine = "SELECT id FROM notice WHERE %(cycle)s::int IS NULL OR cycle_id = %(cycle)s"
+    values = {"cycle": cycle}
+    evidence.notices = [
+        NoticeRow(*row)
+        for row in db.execute(
+            f"SELECT id, state, attempts, reason FROM notice WHERE id IN ({mine})".encode(), values
+        )
+    ]
+    evidence.attempts = [
+        AttemptRow(*row)
+        for row in db.execute(
+            f"SELECT notice_id, number, gateway, claimed_at, outcome, answer FROM attempt "
+            f"WHERE notice_id IN ({mine})".encode(),
+            values,
+        )
+    ]
+    evidence.receipts = [
+        ReceiptRow(*row, relay=int(relay) if relay and relay.isdigit() else None)
+        for *row, relay in db.execute(
+            "SELECT id, notice_id, attempt, status, match, raw->'query'->>'relay' FROM receipt"
+        )
+    ]
+
+
+def ledger_faults(url: str, cycle: str) -> list[str]:
+    """Return what breaks the ledger's identity, in words; nothing when it holds."""
+    engine = sqlalchemy.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            ledger = count_ledger(connection, cycle)
+    finally:
+        engine.dispose()
+    if ledger.identity_holds:
+        return []
+    return list(ledger.missing) or [
+        f"extracted {ledger.extracted}, noticed {ledger.noticed}, {ledger.states}"
+    ]
