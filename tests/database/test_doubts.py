@@ -87,6 +87,31 @@ def test_what_went_out_twice_is_on_the_list():
     assert claim(cycle) == []
 
 
+def test_an_attempt_that_was_proven_not_taken_is_no_copy():
+    """After it the message is as it was: in doubt once, it goes out once more; refused, it is planned."""
+    cycle = doubt()
+    decide(ids(cycle), Decision.NOT_ACCEPTED)
+    answer(claim(cycle), "refused")
+    assert states(cycle) == {"planned": 1}
+    answer(claim(cycle), "in_doubt")
+    [one] = doubts()
+    assert (one.attempt, one.next, one.why) == (3, Next.RESEND, Why.HARMLESS)
+    age(ids(cycle), 7)
+    [again] = claim(cycle)
+    assert again.message.attempt == 4
+
+
+def test_a_refused_repeat_leaves_the_doubt_with_what_was_seen_of_it():
+    cycle = doubt(hours=7)
+    with begin() as connection:
+        connection.execute(text("UPDATE attempt SET answer = 'no answer at all'"))
+    answer(claim(cycle), "refused")
+    [one] = doubts()
+    assert (one.attempt, one.answer, one.next) == (2, "no answer at all", Next.RESEND)
+    done = decide({one.id: one.attempt}, Decision.ACCEPTED)
+    assert done.resolved == (one.id,)
+
+
 def test_what_is_replaced_or_too_late_is_on_the_list():
     doubt(2, hours=7)
     run_sql("UPDATE notice SET send_until = :now WHERE subject LIKE '%-1'", now=clock.now())

@@ -305,6 +305,23 @@ def test_a_message_that_was_proven_not_taken_and_went_out_again_tells_both():
     assert notice["history"][3]["why"].startswith("decided by amel")
 
 
+def test_a_repeat_that_was_refused_is_in_doubt_again_until_somebody_decides():
+    subscribe(REFERENCE)
+    plan()
+    answer(claim(), "in_doubt", "no answer in 30 s")
+    run_sql("UPDATE notice SET submitted_at = submitted_at - interval '7 hours'")
+    second = claim()
+    answer(second, "refused", "503")
+    [notice] = shown("F-1")
+    assert states(notice) == ["planned", "sending", "in_doubt", "sending", "in_doubt"]
+    decide(second, Decision.NOT_ACCEPTED)
+    answer(claim(), "refused", "503")
+    [notice] = shown("F-1")
+    assert states(notice) == [
+        *("planned", "sending", "in_doubt", "sending", "in_doubt", "planned", "sending", "planned"),
+    ]
+
+
 def test_a_receipt_that_knows_only_the_provider_s_id_is_shown_with_its_attempt():
     subscribe(REFERENCE)
     plan()

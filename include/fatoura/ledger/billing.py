@@ -5,6 +5,7 @@ Statements in SQL for those who count messages and money: reports, provider stat
 
 from __future__ import annotations
 
+from fatoura.sending.claims import DISPROVED
 from fatoura.sending.doubts import BY_HAND
 
 # Of an attempt `a` of a notice `n`. An attempt without an answer, or one that we took for refused, was
@@ -19,10 +20,6 @@ COUNTED = f"(a.outcome IS NOT DISTINCT FROM 'accepted' OR {_PROVED})"
 """The provider accepted it, and bills it."""
 
 DOUBTFUL = f"""(
-    (a.outcome IS NULL OR a.outcome = 'in_doubt') AND NOT {_PROVED}
-    AND NOT EXISTS (
-        SELECT FROM doubt_decision d
-        WHERE d.notice_id = a.notice_id AND d.attempt >= a.number AND d.decision = 'not_accepted'
-    )
+    (a.outcome IS NULL OR a.outcome = 'in_doubt') AND NOT {_PROVED} AND NOT {DISPROVED}
 )"""
 """The provider may have accepted it, and nobody has proven that it did not."""

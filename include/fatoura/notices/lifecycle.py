@@ -150,7 +150,7 @@ _NOTICES = """
 _BY_ID = _NOTICES.format(which="n.id = :asked")
 _BY_INVOICE = _NOTICES.format(which="n.subject = :asked ORDER BY n.sequence, n.planned_at, n.id")
 # No index: it would make planning and each change of state dearer than an answer to a caller is worth. A
-# million notices are read in about a second.
+# million notices are read in well under a second.
 _BY_PHONE = _NOTICES.format(which="n.phone = :asked ORDER BY n.planned_at DESC, n.id DESC LIMIT :most")
 
 # A provider that knows only its own id reports with that; our attempt tells whose it is.
@@ -321,7 +321,7 @@ def _history(
     notice: Row[Any],
     attempts: Iterable[Row[Any]],
     receipts: Iterable[Row[Any]],
-    decisions: Iterable[Row[Any]],
+    decisions: Sequence[Row[Any]],
 ) -> Iterable[Step]:
     """Tell the states that a notice went through, from what was written down on its way.
 
@@ -329,12 +329,19 @@ def _history(
     tells what moved it: an answer that comes after the final receipt, for one, changes nothing.
     """
     events: list[tuple[datetime, Step]] = []
+    disproved = {one.attempt for one in decisions if one.decision == Decision.NOT_ACCEPTED}
+    doubtful = False
     for attempt in attempts:
+        doubtful = doubtful and attempt.number - 1 not in disproved
         why = f"attempt {attempt.number}"
         events.append((attempt.claimed_at, Step(attempt.claimed_at, State.SENDING, why)))
         if attempt.outcome is not None:
             known = attempt.answered_at or attempt.claimed_at
-            events.append((known, Step(attempt.answered_at, _OUTCOMES[attempt.outcome], attempt.answer)))
+            state = _OUTCOMES[attempt.outcome]
+            if state is State.PLANNED and doubtful:
+                state = State.IN_DOUBT  # a refusal proves nothing of an earlier attempt
+            events.append((known, Step(attempt.answered_at, state, attempt.answer)))
+        doubtful = doubtful or attempt.outcome == "in_doubt"
     for receipt in receipts:
         if receipt.match == "moved":
             events.append(

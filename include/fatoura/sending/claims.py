@@ -28,11 +28,20 @@ if TYPE_CHECKING:
 SHORTEST_VALIDITY = timedelta(minutes=1)
 """A notice whose time ends earlier is too late: the validity that goes with a message counts in minutes."""
 
+DISPROVED = """EXISTS (
+    SELECT FROM doubt_decision d
+    WHERE d.notice_id = a.notice_id AND d.attempt >= a.number AND d.decision = 'not_accepted'
+)"""
+"""Whether a person has proven of an attempt `a` that it was not taken. Its outcome stays as it was seen."""
+
 # A notice in doubt goes out again at most once, only where its kind says that a second copy does less harm
 # than none (a bill), and never when a correction of it has been planned since.
-REPEATABLE = """(
+REPEATABLE = f"""(
     state = 'in_doubt' AND kind = ANY(:repeatable) AND send_until > :now
-    AND (SELECT count(*) FROM attempt a WHERE a.notice_id = notice.id AND a.outcome = 'in_doubt') < 2
+    AND (
+        SELECT count(*) FROM attempt a
+        WHERE a.notice_id = notice.id AND a.outcome = 'in_doubt' AND NOT {DISPROVED}
+    ) < 2
     AND NOT EXISTS (
         SELECT FROM notice later WHERE later.kind = ANY(:bill_kinds)
             AND later.subject = notice.subject AND later.sequence > notice.sequence
@@ -44,14 +53,12 @@ _MAY_REPEAT = (
     "AND (gateway = :gateway OR gateway <> ALL(:in_use))"
 )
 # Where the provider recognises a repeat, one harms nobody, whatever the kind.
-_MAY_ASK_AGAIN = (
-    "state = 'in_doubt' AND gateway = :gateway AND (retry_at IS NULL OR retry_at <= :now)"
-)
+_MAY_ASK_AGAIN = "state = 'in_doubt' AND gateway = :gateway AND (retry_at IS NULL OR retry_at <= :now)"
 _MAY_GO = "state = 'planned' AND send_from <= :now AND (retry_at IS NULL OR retry_at <= :now)"
 _MORE_URGENT = " AND priority < :priority"
-_EARLIER_IN_DOUBT = """EXISTS (
-    SELECT FROM attempt earlier
-    WHERE earlier.notice_id = answer.id AND earlier.number < answer.attempt AND earlier.outcome = 'in_doubt'
+_EARLIER_IN_DOUBT = f"""EXISTS (
+    SELECT FROM attempt a
+    WHERE a.notice_id = answer.id AND a.number < answer.attempt AND a.outcome = 'in_doubt' AND NOT {DISPROVED}
 )"""
 _IN_STRETCH = f" AND {BUCKET} >= :low AND {BUCKET} < :high"
 _CLAIM = """

@@ -18,7 +18,7 @@ from fatoura import clock
 from fatoura.errors import BadInput
 from fatoura.notices.states import DECIDED, Decision, State
 from fatoura.phones import holds_number, mask
-from fatoura.sending.claims import REPEATABLE, repeatable_values
+from fatoura.sending.claims import DISPROVED, REPEATABLE, SHORTEST_VALIDITY, repeatable_values
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Why(StrEnum):
     RECOGNISED = "recognised"  # the provider sends a message once, however often it is submitted
     GIVES_UP = "gives_up"  # its kind says that none does less harm than two
     REPLACED = "replaced"  # a correction of it has been planned since
-    REPEATED = "repeated"  # it went out twice, and both are in doubt
+    REPEATED = "repeated"  # two of its attempts ended in doubt, which is once more than its kind allows
     TOO_LATE = "too_late"  # its time is over before it could go out again
 
 
@@ -67,7 +67,7 @@ BECAUSE: dict[Why, str] = {
     Why.RECOGNISED: "the provider recognises a repeat",
     Why.GIVES_UP: "its kind is never sent twice",
     Why.REPLACED: "a correction has been planned since",
-    Why.REPEATED: "it went out twice already",
+    Why.REPEATED: "two of its attempts ended in doubt",
     Why.TOO_LATE: "its time is over before it could go out again",
 }
 """Why, for screens."""
@@ -94,9 +94,9 @@ class Doubt:
     """One notice in doubt. Its phone is masked; instants are UTC.
 
     :param subject: what it is about: the invoice number of a bill.
-    :param attempt: the last one, which is in doubt. An earlier one may be too.
+    :param attempt: the last one. It is in doubt, or it was refused and an earlier one is in doubt.
     :param since: when that attempt was handed over, or claimed.
-    :param answer: what was seen instead of an answer, in short.
+    :param answer: what was seen of the attempt in doubt instead of an answer, in short.
     :param due: when `next` happens; null when it has no time: nothing will, or any moment.
     :param by_receipt: whether a receipt can settle it: only of a provider that reports with our own id, or
         that has told its id. Null where the provider's interface is not known.
@@ -167,11 +167,20 @@ _DOUBTS = f"""
             WHEN judged.copies > 1 THEN 'repeated'
             ELSE 'too_late' END AS why
     FROM notice
-    LEFT JOIN attempt last ON last.notice_id = notice.id AND last.number = notice.attempts
+    LEFT JOIN LATERAL (
+        -- A repeat of it may have been refused since, which proves nothing of the attempt before.
+        SELECT answer, provider_id FROM attempt
+        WHERE notice_id = notice.id AND outcome = 'in_doubt' ORDER BY number DESC LIMIT 1
+    ) last ON true
     LEFT JOIN gateway ON gateway.name = notice.gateway
     CROSS JOIN LATERAL (SELECT
-        {REPEATABLE} AND notice.send_until > notice.submitted_at + CAST(:horizon AS interval) AS again,
-        (SELECT count(*) FROM attempt a WHERE a.notice_id = notice.id AND a.outcome = 'in_doubt') AS copies,
+        {REPEATABLE} AND notice.send_until
+            > greatest(:still, coalesce(notice.retry_at, notice.submitted_at + CAST(:horizon AS interval)))
+            AS again,
+        (
+            SELECT count(*) FROM attempt a
+            WHERE a.notice_id = notice.id AND a.outcome = 'in_doubt' AND NOT {DISPROVED}
+        ) AS copies,
         EXISTS (
             SELECT FROM notice later WHERE later.kind = ANY(:bill_kinds)
                 AND later.subject = notice.subject AND later.sequence > notice.sequence
@@ -179,7 +188,7 @@ _DOUBTS = f"""
     ) judged
     CROSS JOIN LATERAL (SELECT
         coalesce(CAST(capabilities ->> 'idempotency' AS boolean), false)
-            AND gateway.in_use AND notice.send_until > :now AS recognised,
+            AND gateway.in_use AND notice.send_until >= :still AS recognised,
         CAST(capabilities ->> 'client_reference' AS boolean) OR last.provider_id IS NOT NULL AS by_receipt,
         CAST(capabilities ->> 'status_query' AS boolean) AND last.provider_id IS NOT NULL AS by_asking
     ) asked
@@ -260,6 +269,7 @@ def _values(which: Which | None) -> dict[str, Any]:
     return {
         **repeatable_values(),
         "now": now,
+        "still": now + SHORTEST_VALIDITY,
         "horizon": horizon,
         "doubt_before": now - horizon,
         "gateway": which.gateway,
@@ -300,8 +310,8 @@ _RESOLVE = text(
 _CANCEL = text(
     """
     UPDATE notice SET state = 'cancelled', state_since = :now, final_at = :now,
-        reason = CASE WHEN send_until <= :now THEN 'too_late' ELSE 'replaced' END
-    WHERE id = ANY(:ids) AND (send_until <= :now OR EXISTS (
+        reason = CASE WHEN send_until < :still THEN 'too_late' ELSE 'replaced' END
+    WHERE id = ANY(:ids) AND (send_until < :still OR EXISTS (
         SELECT FROM notice later WHERE later.kind = ANY(:bill_kinds)
             AND later.subject = notice.subject AND later.sequence > notice.sequence
     ))
@@ -335,7 +345,8 @@ def resolve(
     resolved = tuple(row.id for row in rows if row.open)
     cancelled, cycles = 0, ()
     if decision is Decision.NOT_ACCEPTED and resolved:
-        again = {**repeatable_values(), "ids": list(resolved), "now": values["now"]}
+        now = clock.now()
+        again = {**repeatable_values(), "ids": list(resolved), "now": now, "still": now + SHORTEST_VALIDITY}
         cancelled = connection.execute(_CANCEL, again).rowcount
         cycles = tuple(
             connection.scalars(
