@@ -32,7 +32,7 @@ PHONES = "'+2162' || lpad((i * 10)::text, 7, '0')"
 """Invented numbers; those that end in 0 are delivered, where a test's SMS centre stands behind Kannel."""
 
 _PATIENCE_SECONDS = 120
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.5
 
 
 def gateway(address: str, username: str, password: str) -> Gateway:

@@ -1,1 +1,1 @@
-"""Faults on purpose: a proxy before the gateway, a relay before the receiver, kills, and a judge of it all."""
+"""Faults on purpose: a proxy before the gateway, a relay before the receiver, kills, and a judge."""

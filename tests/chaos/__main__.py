@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -124,5 +123,4 @@ def _keep(folder: Path, target: Path) -> Path:
 
 
 if __name__ == "__main__":
-    began = time.monotonic()
     main()

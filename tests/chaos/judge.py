@@ -183,7 +183,7 @@ class _Judge:
         return receipt.status == "delivered" or all(one.outcome in ("refused", "rejected") for one in later)
 
     def _settled_by_receipt(self, notice: UUID) -> bool:
-        """Tell whether a receipt came before the answer: then a killed sender's answer is missed by nobody."""
+        """Tell whether a receipt came before the answer: then nobody misses a killed sender's answer."""
         return any(receipt.match == "moved" for receipt in self.receipts[notice])
 
     def _standing(self, notice: UUID, repeatable: bool) -> None:

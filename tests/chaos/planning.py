@@ -73,8 +73,8 @@ def plan_cycle(
                     )
                 )
         with cursor.copy(
-            "COPY notice (id, kind, subject, sequence, cycle_id, extract_id, subscription_id, district, phone, "
-            "language, text, encoding, segments, priority, send_from, send_until, validity_minutes, "
+            "COPY notice (id, kind, subject, sequence, cycle_id, extract_id, subscription_id, district, "
+            "phone, language, text, encoding, segments, priority, send_from, send_until, validity_minutes, "
             "planned_by, planned_at) FROM STDIN"
         ) as copy:
             for number in range(messages):

@@ -50,7 +50,7 @@ _QUIET_SECONDS = 2.5
 class RoundResult:
     """What a round did and how it ended.
 
-    :param lateness: the most by which the harness itself was late, in seconds: a measure of the machine's load.
+    :param lateness: the most by which the harness itself was late, in seconds: the machine's load.
     :param folder: logs and evidence, where they were kept.
     """
 

@@ -1,4 +1,4 @@
-"""Stands between the sender and a gateway, breaks what it is told to break, and counts what really went in.
+"""Stands between the sender and a gateway, breaks what it is told to break, counts what went in.
 
 What it counts is the truth that a round is judged by: requests that the gateway itself accepted, by our id and
 attempt, whatever the sender was then told.

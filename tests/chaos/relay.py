@@ -124,7 +124,7 @@ class Relay:
                 raise ValueError(unknown)
 
     def burst(self, count: int) -> bool:
-        """Deliver what has come so far again and again at once, `count` in all; tell whether it could begin."""
+        """Deliver what has come so far again and again at once, `count` in all; tell whether it began."""
         real = [one for one in self.deliveries if one.kind == "receipt" and self._targets[one.number]]
         if not real:
             return False

@@ -125,7 +125,7 @@ def test_the_stack_from_start_to_end(stack: LocalStack, variables: dict[str, str
     log = "\n".join(api.log_lines(task))
     assert api.run("answer", run)["state"] == "success", log
     assert "Returned value was: TRIAL" in log
-    assert api._request("GET", f"/pools/{POOL}")["slots"] == stack.settings.send_lanes
+    assert api._request("GET", f"/pools/{POOL}")["slots"] == stack.settings.send_slots
 
     # Started again it stays as it is.
     before = {part.name: part.pid for part in stack.status()}

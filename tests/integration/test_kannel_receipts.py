@@ -82,7 +82,7 @@ async def test_receipts_of_each_kind_are_read(sender, sink, digit, expected):
     assert len({r.provider_id for r in receipts}) == 1
     assert all(abs(r.happened_at.timestamp() - before) < 20 for r in receipts)
     callback = next(c for c in sink.received if c.query["notice"] == str(notice))
-    assert callback.path == "/receipts/kannel/w%25rd%2F%C3%A9"
+    assert callback.path == "/receipts/fatoura_sms/w%25rd%2F%C3%A9"
     assert callback.headers["User-Agent"] == "Kannel/1.4.5"
     shown = " ".join(callback.query.values())
     assert "2001000" not in shown

@@ -160,7 +160,7 @@ def test_wrong_credentials_fail_the_task_and_lose_nothing(gateway, connect_as, c
         extra={"provider": "kannel"},
     )
     cycle = plan_notices(20)
-    with pytest.raises(GatewayStopped, match="fatoura_sms: Auth.*mend the connection") as stopped:
+    with pytest.raises(GatewayStopped, match=r"fatoura_sms: Auth.*mend the connection") as stopped:
         sender().execute(context)
     assert "wrong-password" not in str(stopped.value)
     assert states(cycle) == {"planned": 20}

@@ -312,8 +312,8 @@ gateway = Table(
     Column(
         "weight",
         Numeric,
-        comment="its share beside the others' weights, as an operator decided; 0: fall-back. Null: nobody has, "
-        "and the first gets all",
+        comment="its share beside the others' weights, as an operator decided; 0: fall-back. "
+        "Null: nobody has, and the first gets all",
     ),
     Column(
         "health", Numeric, nullable=False, server_default="1", comment="0 to 1: how much of its share it gets"
@@ -330,7 +330,7 @@ gateway = Table(
         comment="by cycle: when the stretch that it reserved last begins, in seconds since the epoch",
     ),
     _instant("polled_at", comment="when it was last asked for receipts, where it does not report by itself"),
-    Column("polled_to", Uuid, comment="the notice that was asked about last; the next question goes on there"),
+    Column("polled_to", Uuid, comment="the notice asked about last: the next question goes on there"),
     CheckConstraint("weight >= 0", name="weight"),
     CheckConstraint("health BETWEEN 0 AND 1", name="health"),
     CheckConstraint("segments_per_second > 0", name="segments_per_second"),

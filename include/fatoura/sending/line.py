@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fatoura import clock
+from fatoura import clock, metrics
 from fatoura.database import begin
 from fatoura.gateways.interface import Message, MessageUnfit, Outcome
 from fatoura.gateways.session import Session
 from fatoura.gateways.transport import Transport
+from fatoura.metrics.sending import outcome_points, unwritten_points
 from fatoura.notices.planning import cancel_replaced
 from fatoura.sending import claims, routing
 from fatoura.sending.held import Held, Look
@@ -77,14 +78,14 @@ class Line:
         self._pace = Pace(gateway.name, cycle_id)
         self._back_off = _FIRST_BACK_OFF
         self._refused_in_a_row = 0
-        self._healthy = True
+        self._takes_messages = False
         self.stopping = False
         self.refused_for_good: str | None = None
         """Why the provider refuses everything, when trying again cannot mend it."""
         self.rests_until: datetime | None = None
         """While the provider refuses everything for a time."""
         self.idle = False
-        """Whether there is nothing for it to do now."""
+        """Whether there was nothing for it at its last looks, and it is not looking just now."""
 
     async def run(self, lines: Sequence[Line]) -> None:
         """Send until no line has anything to do now.
@@ -96,11 +97,14 @@ class Line:
         writer = asyncio.create_task(self._write_answers(answers))
         try:
             async with self._transport:
-                while not self.stopping:
-                    self.idle = not await self._send_claims(self._session, answers)
-                    if self.idle and all(line.idle for line in lines):
-                        return
-                    if self.idle:
+                empty = 0
+                # Who sees that all are idle goes; as nobody looks again before, nobody is left alone at work.
+                while not self.stopping and not (self.idle and all(line.idle for line in lines)):
+                    self.idle = False
+                    empty = 0 if await self._send_claims(self._session, answers) else empty + 1
+                    # What another line has just given up is there at the next look.
+                    self.idle = empty > (0 if len(lines) == 1 else 1)
+                    if empty and not all(line.idle for line in lines):
                         await asyncio.sleep(_LOOK_SECONDS)
         finally:
             self.idle = True
@@ -203,7 +207,9 @@ class Line:
                 if closing[line.gateway.capabilities.validity] is not None
             }
             standings = [one for one in routing.standings(connection, names) if one.name in open_now]
-            self._healthy = all(one.health >= 1 for one in standings if one.name == name)
+            if self._takes_messages and any(one.health < 1 for one in standings if one.name == name):
+                # Also when it has used up its small share: nothing else would show that it is well.
+                routing.note_recovery(connection, name)
             batch = claims.claim(
                 connection,
                 self._cycle_id,
@@ -237,6 +243,8 @@ class Line:
             outcome = Outcome("in_doubt", None, f"{type(error).__name__} while submitting")
         if outcome.kind == "stop":
             self.refused_for_good = outcome.answer
+        if outcome.kind in ("accepted", "refused", "stop"):
+            self._takes_messages = outcome.kind == "accepted"
         if outcome.kind == "refused":
             self._refused_in_a_row += 1
             if self._refused_in_a_row == _REFUSALS_IN_A_ROW:
@@ -264,6 +272,7 @@ class Line:
         if not await self._patiently(f"outcomes of {len(batch)} messages", partial(self._write, batch)):
             # Their leases end, and they are in doubt: known, counted, and never sent again blindly.
             self._counts["unwritten"] += len(batch)
+            await asyncio.to_thread(metrics.send, unwritten_points, self.gateway.name, batch)
 
     async def _give_back(self, messages: list[Message]) -> None:
         await self._patiently(f"{len(messages)} claims given back", partial(self._write_back, messages))
@@ -288,7 +297,6 @@ class Line:
     def _write(self, batch: list[tuple[Message, Outcome]]) -> None:
         with begin() as connection:
             claims.write_outcomes(connection, batch, retry_after=self._back_off)
-            if not self._healthy and any(outcome.kind == "accepted" for _, outcome in batch):
-                routing.note_recovery(connection, self.gateway.name)
+        metrics.send(outcome_points, self.gateway.name, batch)
         if self._refused_in_a_row:
             self._back_off = min(self._back_off * 2, _LONGEST_BACK_OFF)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LOOK_SECONDS = 0.5
+
 
 class GatewayStopped(NeedsAPerson):
     """Every provider refuses everything, and trying again cannot mend it: wrong credentials, for one."""
@@ -93,8 +95,10 @@ class Sender:
             if self.stopping or outlook.wait is Wait.DONE:
                 return self._result
             wait = 0.0 if outlook.until is None else (outlook.until - clock.now()).total_seconds()
-            if outlook.wait in (Wait.OTHERS, Wait.NOTHING):
-                wait = 0.5
+            if outlook.wait in (Wait.OTHERS, Wait.NOTHING) or (
+                outlook.wait is Wait.BACK_OFF and self._shares_move()
+            ):
+                wait = _LOOK_SECONDS
             if time.monotonic() + wait > idle_since + patience.total_seconds():
                 return self._result
             await asyncio.sleep(max(wait, 0.05))
@@ -103,7 +107,7 @@ class Sender:
         """Send what can be sent now, and look what comes next."""
         for line in self._lines:
             line.idle = False
-        await asyncio.gather(*(line.run(self._lines) for line in self._lines))
+        await self._run_lines()
         stopped = {line.gateway.name: line.refused_for_good for line in self._lines if line.refused_for_good}
         for name, why in stopped.items():
             if name not in self._result.stopped:
@@ -120,6 +124,23 @@ class Sender:
         if resting and outlook.wait in (Wait.NOTHING, Wait.BACK_OFF):
             return Outlook(Wait.BACK_OFF, min(resting))
         return outlook
+
+    def _shares_move(self) -> bool:
+        """Whether one gateway is in trouble and another is not, which takes over its share step by step."""
+        resting = [line.rests_until is not None or line.refused_for_good is not None for line in self._lines]
+        return any(resting) and not all(resting)
+
+    async def _run_lines(self) -> None:
+        """Run all lines; when one fails, let the others finish what they began before it is told."""
+        running = [asyncio.create_task(line.run(self._lines)) for line in self._lines]
+        try:
+            await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            if any(not one.done() for one in running):
+                self.stop()
+                await asyncio.wait(running)
+        for one in running:
+            one.result()
 
     def _register(self) -> None:
         with begin() as connection:

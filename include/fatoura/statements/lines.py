@@ -31,9 +31,7 @@ _MOST_MILLIMES = Decimal(10**12)
 _LONGEST = 200  # characters of an id or a label that are kept
 
 # Our id wherever it stands in a cell, and behind it the attempt, if it is given too.
-_OUR_ID = (
-    r"(?P<id>[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12})(?:[/:._](?P<attempt>[0-9]{1,4}))?"
-)
+_OUR_ID = r"(?P<id>[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12})(?:[/:._](?P<attempt>[0-9]{1,4}))?"
 
 _SPACES = re.compile(r"[\s\u00a0\u202f'’]")
 _CURRENCY = re.compile(r"(?i)(?<=[\d.,])(?:dt|tnd|dinars?|millimes?|د\.?ت\.?)$")

@@ -238,7 +238,7 @@ def upgrade() -> None:
             "polled_to",
             sa.Uuid(),
             nullable=True,
-            comment="the notice that was asked about last; the next question goes on there",
+            comment="the notice asked about last: the next question goes on there",
         ),
         sa.CheckConstraint("health BETWEEN 0 AND 1", name=op.f("ck_gateway_health")),
         sa.CheckConstraint("segments_per_second > 0", name=op.f("ck_gateway_segments_per_second")),
