@@ -1,7 +1,7 @@
 """Stands between the sender and a gateway, breaks what it is told to break, counts what went in.
 
-What it counts is the truth that a round is judged by: requests that the gateway itself accepted, by our id and
-attempt, whatever the sender was then told.
+What it counts is the truth that a round is judged by: requests that the gateway itself accepted, by our id
+and attempt, whatever the sender was then told.
 """
 
 from __future__ import annotations
