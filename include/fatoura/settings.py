@@ -136,8 +136,8 @@ class Settings(BaseSettings):
     receiver_url: str = Field("", description="How the provider reaches the receiver; empty: host and port.")
     receipt_secret_file: Path = Field(
         Path(),
-        description="File with the secret in the receipt callback's URL, made on first start; "
-        "empty: below `var/secrets`.",
+        description="File with the secret in the receipt callback's URL, made on first start; former ones, "
+        "of messages whose receipts are still to come, on further lines; empty: below `var/secrets`.",
     )
 
     # Guard-rails: beyond these a person is asked before anything is sent

@@ -15,6 +15,7 @@ from fatoura.database import connect
 from fatoura.receipts import intake
 from fatoura.receipts.receiver import LARGEST_BODY, create_app
 from fatoura.receipts.secret import receipt_secret
+from fatoura.settings import get_settings
 from tests.notices import register_gateway
 
 
@@ -36,6 +37,12 @@ def address(secret: str | None = None, gateway: str = "fatoura_sms", **query: ob
     return f"/receipts/{gateway}/{secret or receipt_secret()}?{asked}"
 
 
+def move_clock(monkeypatch, seconds: float) -> None:
+    """Set it on, and let it run: what sleeps must wake."""
+    before = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: before() + seconds)
+
+
 def stored() -> list[tuple]:
     with connect() as connection:
         return list(connection.execute(text("SELECT status, match, raw FROM receipt ORDER BY id")))
@@ -55,13 +62,52 @@ async def test_a_wrong_secret_is_refused_and_nothing_is_kept(client):
     assert stored() == []
 
 
-async def test_who_guesses_at_the_secret_is_slowed_down_and_then_let_in_again(client, monkeypatch):
+async def test_who_guesses_at_the_secret_is_told_to_stop_and_may_ask_again_later(client, monkeypatch):
+    at_the_turn_of_a_minute = time.monotonic() // 60 * 60 + 60 - time.monotonic()
+    move_clock(monkeypatch, at_the_turn_of_a_minute)
     codes = [(await client.get(address(secret="wrong"))).status_code for _ in range(25)]
     assert codes == [403] * 20 + [429] * 5
-    assert (await client.get(address())).status_code == 429
-    later = time.monotonic() + 61
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    move_clock(monkeypatch, 60)
+    assert (await client.get(address(secret="wrong"))).status_code == 403
+    assert stored() == []
+
+
+async def test_who_knows_the_secret_is_not_stopped_for_others_who_guess_from_the_same_address(client):
+    for _ in range(25):
+        await client.get(address(secret="wrong"))
     assert (await client.get(address())).status_code == 200
+    assert (await client.get(address(secret="wrong"))).status_code == 429
+    assert len(stored()) == 1
+
+
+async def test_receipts_with_a_former_secret_are_taken_for_as_long_as_it_stands_in_the_file(
+    client, monkeypatch
+):
+    file = get_settings().receipt_secret_file
+    former = receipt_secret()
+    new = "a-new-secret-" + "n" * 24
+    file.write_text(f"{new}\n{former}\n")
+    move_clock(monkeypatch, 1)  # it is read once a second
+    assert receipt_secret() == new
+    assert (await client.get(address(secret=former))).status_code == 200
+    assert (await client.get(address())).status_code == 200
+    file.write_text(f"{new}\n")
+    move_clock(monkeypatch, 1)
+    assert (await client.get(address(secret=former))).status_code == 403
+    assert (await client.get(address())).status_code == 200
+    assert len(stored()) == 3
+
+
+@pytest.mark.parametrize("spoiled", ["", "short\n", "a-new-secret-" + "n" * 24 + "\nshort\n"])
+async def test_while_the_secret_is_spoiled_the_provider_is_asked_to_try_again(client, monkeypatch, spoiled):
+    asked = address()
+    file = get_settings().receipt_secret_file
+    before = file.read_text()
+    file.write_text(spoiled)
+    move_clock(monkeypatch, 1)
+    assert (await client.get(asked)).status_code == 503
+    file.write_text(before)
+    assert (await client.get(asked)).status_code == 200
 
 
 async def test_an_unknown_provider_is_not_found(client):

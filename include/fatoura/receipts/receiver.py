@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 
 from fatoura import clock, metrics
 from fatoura.database import connect
+from fatoura.errors import BadInput
 from fatoura.gateways import receipt_reader
 from fatoura.gateways.interface import ReceiptUnreadable
 from fatoura.metrics.standing import watch
@@ -51,9 +52,9 @@ _ADDRESSES_REMEMBERED = 10_000
 
 
 class Refusals:
-    """Keeps who guesses at the secret from guessing fast. Providers themselves are not limited.
+    """Counts wrong guesses at the secret. Who knows it is never limited, whoever else has his address.
 
-    :param most: wrong requests of one address in a minute; further ones are refused unread.
+    :param most: wrong requests of one address in a minute; further ones are told to stop.
     """
 
     def __init__(self, most: int = 20) -> None:
@@ -150,9 +151,14 @@ class Receiver(FastAPI):
         except ValueError:
             return _NOT_FOUND
         address = scope["client"][0] if scope["client"] else ""
-        if self._refusals.too_many(address):
-            return _TOO_MANY
-        if not is_receipt_secret(secret):
+        try:
+            knows_the_secret = is_receipt_secret(secret)
+        except (OSError, BadInput):
+            log.exception("the receipt secret cannot be read; providers are asked to try again")
+            return _TRY_AGAIN
+        if not knows_the_secret:
+            if self._refusals.too_many(address):
+                return _TOO_MANY
             self._refusals.count(address)
             return _FORBIDDEN
         try:

@@ -22,26 +22,35 @@ def receipt_secret() -> str:
 
     :raises BadInput: when the file holds something that is too short to be a secret.
     """
-    return _read(get_settings().receipt_secret_file)
+    return _read(get_settings().receipt_secret_file)[0]
 
 
 def is_receipt_secret(offered: str) -> bool:
-    """Compare in constant time: the time that a refusal takes must not tell how much was right."""
+    """Tell whether it is the secret, or a former one that messages under way still carry.
+
+    Compares in constant time: the time that a refusal takes must not tell how much was right.
+    """
     path = get_settings().receipt_secret_file
-    return hmac.compare_digest(offered.encode(), _read_once(path, int(time.monotonic())).encode())
+    good = [
+        hmac.compare_digest(offered.encode(), secret.encode())
+        for secret in _read_once(path, int(time.monotonic()))
+    ]
+    return any(good)
 
 
-def _read(path: Path) -> str:
-    secret = read_or_make(path)
-    if len(secret) < _FEWEST_CHARACTERS or not secret.replace("-", "").replace("_", "").isalnum():
-        raise BadInput(
-            f"{path}: a receipt secret is at least {_FEWEST_CHARACTERS} letters, digits, '-' or '_', for it "
-            "stands in a URL; write a better one, or delete the file and a new one is made"
-        )
-    return secret
+def _read(path: Path) -> list[str]:
+    """Return the secret, and after it those that it followed, one on each line of the file."""
+    secrets = read_or_make(path).split() or [""]
+    for secret in secrets:
+        if len(secret) < _FEWEST_CHARACTERS or not secret.replace("-", "").replace("_", "").isalnum():
+            raise BadInput(
+                f"{path}: a receipt secret is at least {_FEWEST_CHARACTERS} letters, digits, '-' or '_', for "
+                "it stands in a URL; write a better one, or delete the file and a new one is made"
+            )
+    return secrets
 
 
 @lru_cache(maxsize=1)
-def _read_once(path: Path, _second: int) -> str:
+def _read_once(path: Path, _second: int) -> list[str]:
     """Read it once a second: thousands of receipts come in one."""
     return _read(path)
