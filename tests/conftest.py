@@ -54,7 +54,7 @@ def pytest_make_collect_report() -> Iterator[None]:
 
 def _forget_settings() -> None:
     settings.get_settings.cache_clear()
-    clock._offset.cache_clear()
+    clock._fixed.cache_clear()
 
 
 @pytest.fixture(autouse=True)

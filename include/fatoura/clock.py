@@ -6,9 +6,11 @@ utility's zone, where days and hours are counted.
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from fatoura.errors import BadInput
@@ -21,7 +23,7 @@ def offset_of(text: str, started: float = _STARTED) -> timedelta:
     """Read `FATOURA_NOW` into how far the clock is moved.
 
     :param text: an ISO 8601 instant with offset, signed seconds such as ``+86400``, or nothing.
-    :param started: when this process started, in seconds since the epoch.
+    :param started: when the clock stood there, in seconds since the epoch.
     :raises BadInput: for anything else.
     """
     if not text:
@@ -43,9 +45,29 @@ def offset_of(text: str, started: float = _STARTED) -> timedelta:
     return timedelta(seconds=instant.timestamp() - started)
 
 
-@cache
 def _offset() -> timedelta:
-    return offset_of(get_settings().now, _STARTED)
+    told = get_settings().now
+    if not told.startswith("/"):
+        return _fixed(told)
+    try:
+        written = os.stat(told).st_mtime_ns
+        return _written(Path(told), written)
+    except OSError as error:
+        raise BadInput(f"FATOURA_NOW names {told}, which cannot be read: {error.strerror}") from None
+
+
+@cache
+def _fixed(told: str) -> timedelta:
+    return offset_of(told, _STARTED)
+
+
+@lru_cache(maxsize=1)
+def _written(file: Path, written: int) -> timedelta:
+    text = file.read_text(encoding="utf-8").strip()
+    if not text:
+        # Half written, perhaps: nobody means to set the clock right in the middle of a trial.
+        raise BadInput(f"FATOURA_NOW names {file}, which is empty: put a new file in its place")
+    return offset_of(text, written / 1e9)
 
 
 def zone() -> ZoneInfo:

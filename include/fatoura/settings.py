@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     now: str = Field(
         "",
         description="A moved clock, for trials only: an ISO 8601 instant with offset (the clock of each "
-        "process starts there), or an offset in seconds like `+86400` (the same in all processes).",
+        "process starts there), or an offset in seconds like `+86400` (the same in all processes); or the "
+        "absolute path of a file that holds one of these: put another in its place, and the clock of all "
+        "running processes moves (an instant counts from when the file was written).",
     )
     timezone: str = Field("Africa/Tunis", description="The zone of windows, holidays and printed dates.")
     calendar_file: Path = Field(
