@@ -54,6 +54,7 @@ class Submission:
     :param segments: how many of each message Kannel would send, after its cut.
     :param notice: our id, from the dlr-url; nothing when that has none.
     :param attempt: our attempt, likewise.
+    :param validity: minutes in which it may be delivered; nothing when none was given.
     """
 
     phones: tuple[str, ...] = field(repr=False)
@@ -62,6 +63,7 @@ class Submission:
     dlr_url: str = field(repr=False)
     notice: str | None
     attempt: int | None
+    validity: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ def read_request(
         return Reply(400, "DLR-Mask field misformed, rejected")
     if not -1 <= coding <= 2:
         return Reply(400, "Coding field misformed, rejected")
-    if _integer(given.get("validity")) < -1:
+    validity = _integer(given.get("validity"))
+    if validity < -1:
         return Reply(400, "Validity field misformed, rejected")
     try:
         text = body.decode(charset or "utf-8")
@@ -127,6 +130,7 @@ def read_request(
         dlr_url,
         ours["notice"][0] if "notice" in ours else None,
         _integer(ours["attempt"][0]) if "attempt" in ours else None,
+        None if validity == -1 else validity,
     )
 
 

@@ -178,6 +178,7 @@ class Sandbox:
                 "attempt": submission and submission.attempt,
                 "accepted": accepted,
                 "segments": submission.segments if submission else 0,
+                "validity": submission and submission.validity,
                 "answer": answer.status if answer else None,
                 "fault": decided and decided.fault,
                 "outcome": decided.outcome if decided and accepted else None,
