@@ -11,6 +11,7 @@ import re
 import sys
 from datetime import timedelta
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from sqlalchemy import CheckConstraint, UniqueConstraint
@@ -52,11 +53,15 @@ def settings_page() -> str:
 def _form(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is UnionType:
+        annotation = next(one for one in get_args(annotation) if one is not NoneType)
     names = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
     return names.get(annotation, "duration" if annotation is timedelta else str(annotation))
 
 
 def _default(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, Path):
         value = "" if value == Path() else value
         if isinstance(value, Path) and value.is_relative_to(PROJECT_ROOT):

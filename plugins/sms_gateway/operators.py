@@ -86,6 +86,11 @@ class SendNoticesOperator(BaseOperator):
                 f"Fatoura: {name} refuses everything",
                 {"gateway": name, "reason": why, "run": context["run_id"], "do": "mend its connection"},
             )
+        for name, words in result.short.items():
+            tell(
+                f"Fatoura: the account at {name} will not do",
+                {"gateway": name, "reason": words, "run": context["run_id"], "do": "have it filled up"},
+            )
         if self._sender.stopping:
             raise FatouraError("stopped on request; what had not begun was given back, nothing is lost")
         if result.outlook.wait is not Wait.DONE:

@@ -80,7 +80,17 @@ def _told(one: Overview) -> list[str]:
         f"{one.name} ({adapter}): {standing}; {one.segments_per_second:g} segments a second",
         f"  can: {', '.join(_abilities(one.capabilities))}",
         f"  unsettled: {unsettled or 'nothing'}",
+        *_told_balance(one),
     ]
+
+
+def _told_balance(one: Overview) -> list[str]:
+    from fatoura import clock
+
+    if one.balance is None or one.balance_told_at is None:
+        return []
+    at = one.balance_told_at.astimezone(clock.zone())
+    return [f"  balance: {one.balance:,} {one.balance_unit}, told {at:%Y-%m-%d %H:%M}"]
 
 
 def _abilities(can: dict[str, Any]) -> list[str]:

@@ -115,6 +115,12 @@ SHARE = Metric("gateway.share", "gauge", ("gateway",), "From 0 to 1: its part of
 LIMIT = Metric(
     "gateway.limit", "gauge", ("gateway",), "The contract's rate, in segments a second, over all senders."
 )
+BALANCE = Metric(
+    "gateway.balance",
+    "gauge",
+    ("gateway", "unit"),
+    "What was left of the account, as its provider told when a cycle last began to be sent.",
+)
 LOOK = Metric("receiver.look_seconds", "gauge", (), "How long looking up these figures took.")
 
 METRICS: tuple[Metric, ...] = (
@@ -141,6 +147,7 @@ METRICS: tuple[Metric, ...] = (
     HEALTH,
     SHARE,
     LIMIT,
+    BALANCE,
     LOOK,
 )
 """All of them."""

@@ -44,7 +44,7 @@ _RECEIPTS = text(
 )
 _GATEWAYS = text(
     "SELECT name, in_use, health, coalesce(segments_per_second, :limit) AS rate, "
-    "coalesce(CAST(capabilities ->> 'validity' AS boolean), false) AS takes_validity "
+    "coalesce(CAST(capabilities ->> 'validity' AS boolean), false) AS takes_validity, balance, balance_unit "
     "FROM gateway ORDER BY name"
 )
 # What a person, or nobody, has released: other cycles wait for more than their turn.
@@ -108,6 +108,8 @@ def standing_points(connection: Connection) -> list[Point]:
             Point(names.SHARE, round(parts.get(gateway.name, 0.0), 3), label),
             Point(names.LIMIT, float(gateway.rate), label),
         ]
+        if gateway.balance is not None:
+            points.append(Point(names.BALANCE, float(gateway.balance), (*label, gateway.balance_unit)))
     return points
 
 

@@ -20,6 +20,7 @@ from fatoura.settings import get_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from fatoura.gateways.interface import Gateway
 
@@ -81,6 +82,7 @@ class Overview:
     :param capabilities: see `fatoura.gateways.Capabilities`.
     :param unsettled: messages of the last 60 days without a final state, by state.
     :param polled_at: when it was last asked for receipts, where it does not report by itself.
+    :param balance: what was left of the account, in `balance_unit`, as the provider told last.
     """
 
     name: str
@@ -94,6 +96,9 @@ class Overview:
     capabilities: dict[str, Any]
     unsettled: dict[str, int]
     polled_at: datetime | None
+    balance: Decimal | None
+    balance_unit: str | None
+    balance_told_at: datetime | None
 
 
 WHOLE = Stretch(0, BUCKETS)
@@ -182,6 +187,9 @@ def overview(connection: Connection) -> list[Overview]:
             capabilities=row.capabilities,
             unsettled=unsettled[row.name],
             polled_at=row.polled_at,
+            balance=row.balance,
+            balance_unit=row.balance_unit,
+            balance_told_at=row.balance_told_at,
         )
         for row in rows
     ]

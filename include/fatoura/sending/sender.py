@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from fatoura import clock
 from fatoura.database import begin, connect
 from fatoura.errors import NeedsAPerson
-from fatoura.sending import routing
+from fatoura.sending import balances, routing
 from fatoura.sending.line import Line
 from fatoura.sending.outlook import Outlook, Wait, sending_outlook
 
@@ -42,12 +42,14 @@ class SendResult:
     :param counts: outcomes by their kind; `segments` of accepted messages.
     :param seconds: in which it was busy.
     :param stopped: why gateways were given up until somebody mends them, by their names.
+    :param short: whose accounts will not do for this cycle, and by how much.
     """
 
     outlook: Outlook = field(default_factory=lambda: Outlook(Wait.NOTHING))
     counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     stopped: dict[str, str] = field(default_factory=dict)
+    short: dict[str, str] = field(default_factory=dict)
 
 
 class Sender:
@@ -84,6 +86,8 @@ class Sender:
         :raises GatewayStopped: when every provider refuses everything for good.
         """
         await asyncio.to_thread(self._register)
+        told = await balances.look_up(self._gateways)
+        self._result.short = await asyncio.to_thread(balances.shortages, self._cycle_id, told)
         idle_since = time.monotonic()
         while True:
             sent = self._result.counts["accepted"]
