@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from fatoura.stack.local import LocalStack
 from fatoura.stack.ports import find_free
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 DAG = "billing_cycle"
@@ -40,9 +40,13 @@ def eventually(check: Callable[[], Any], seconds: float = 120) -> Any:
 
 @dataclass(frozen=True)
 class RunningStack:
-    """The stack whose files lie below a folder, seen from outside: by commands, the API, and files."""
+    """The stack whose files lie below a folder, seen from outside: by commands, the API, and files.
+
+    :param chosen: settings that differ from those of the other tests, by their variables.
+    """
 
     folder: Path
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def variables(self) -> dict[str, str]:
@@ -60,6 +64,7 @@ class RunningStack:
             "FATOURA_SETTLE_HORIZON": "60",
             "FATOURA_DOUBT_HORIZON": "10",
             "FATOURA_SEGMENTS_PER_SECOND": "200",
+            **self.chosen,
         }
 
     @cached_property
@@ -184,10 +189,13 @@ class RunningStack:
 
     def accepted(self) -> Counter[str]:
         """Count what the gateway accepted, by our notices' ids."""
+        return Counter(request["id"] for request in self.requests())
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return what the gateway noted of each request that it accepted, in their order."""
         log = self.folder / "var" / "sandbox" / "requests.jsonl"
         lines = log.read_text().splitlines() if log.exists() else []
-        requests = [json.loads(line) for line in lines]
-        return Counter(request["id"] for request in requests if request["accepted"])
+        return [request for line in lines if (request := json.loads(line))["accepted"]]
 
     def query(self, statement: str, database: str = "fatoura", *values: Any) -> list[Any]:
         """Ask the application's or Airflow's database."""
