@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from fatoura.errors import BadInput
+from fatoura.gateways.fitness import check_fit
 from fatoura.gateways.interface import (
     Capabilities,
     Gateway,
@@ -23,7 +24,6 @@ from fatoura.gateways.interface import (
     Request,
     receipt_path,
 )
-from fatoura.notices.encoding import measure
 from fatoura.notices.states import State
 
 if TYPE_CHECKING:
@@ -39,13 +39,8 @@ _DLR_MASK = "31"
 
 _CODING = {"gsm7": "0", "ucs2": "2"}
 
-_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
-_SENDER = re.compile(r"\+?[0-9]{3,15}|[!-~](?:[ -~]{0,9}[!-~])?")
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
-
-# Kannel would send them as other characters; a raw escape would swallow the one after it.
-_CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _ANSWERS: dict[tuple[int, str], OutcomeKind] = {
     (202, "0: Accepted for delivery"): "accepted",
@@ -216,33 +211,12 @@ class KannelGateway(Gateway):
         )
 
     def _check(self, message: Message) -> None:
-        def unfit(rule: str) -> MessageUnfit:
-            return MessageUnfit(f"message {message.id} must not go to Kannel: {rule}")
-
-        if not _PHONE.fullmatch(message.phone):
-            raise unfit("its number is not a plus sign and 7 to 15 digits")
-        if not message.text:
-            raise unfit("it has no text; Kannel would send an empty message")
-        if _CONTROL.search(message.text):
-            raise unfit("its text holds control characters or half characters")
-        if not _SENDER.fullmatch(message.sender):
-            raise unfit("its sender is not 1 to 11 ASCII characters or 3 to 15 digits; Kannel drops others")
+        check_fit(message, self.capabilities.longest_segments)
         if message.validity_minutes < 1:
-            raise unfit("it has no validity left")
+            raise MessageUnfit(f"message {message.id} must not go to Kannel: it has no validity left")
         if not _URL.fullmatch(message.receipt_url):
-            raise unfit("its receipt address is not an http address in ASCII")
-        measured = measure(message.text)
-        if (message.encoding, message.segments) != (measured.encoding, measured.segments):
-            # Kannel sends ? for what is outside GSM-7, and charges or cuts more segments than were planned.
-            raise unfit(
-                f"it was planned as {message.segments} segments of {message.encoding}, and its text takes "
-                f"{measured.segments} of {measured.encoding}"
-            )
-        if message.segments > self.capabilities.longest_segments:
-            raise unfit(
-                f"it takes {message.segments} segments, and the connection allows "
-                f"{self.capabilities.longest_segments}: set longest_segments in its extra to Kannel's "
-                "max-messages"
+            raise MessageUnfit(
+                f"message {message.id} must not go to Kannel: its receipt address is no http address"
             )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from fatoura.errors import BadInput
+from fatoura.gateways.fitness import check_fit
 from fatoura.gateways.interface import (
     Balance,
     Capabilities,
@@ -25,7 +26,6 @@ from fatoura.gateways.interface import (
     Request,
     Token,
 )
-from fatoura.notices.encoding import measure
 from fatoura.notices.states import State
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ _CONTRACTS_PATH = "/sms/admin/v1/contracts"
 _DEFAULT_LONGEST = 1
 _TOKEN_SECONDS = 3600
 
-_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _SENDER_ADDRESS = re.compile(r"\+[1-9][0-9]{3,14}")
 _SENDER_NAME = re.compile(r"[!-~](?:[ -~]{0,9}[!-~])?")
 _COUNTRY = re.compile(r"[A-Z]{3}")
@@ -52,7 +51,6 @@ _CREDENTIALS = {
 _TOKEN = re.compile(r"[!-~]{1,4096}")
 _RESOURCE = re.compile(r"(?:.*/requests/)?([!-.0-~]{1,200})/?", re.DOTALL)
 _CODE = re.compile(r"(?:SVC|POL)[0-9]{4}")
-_CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _OAUTH_ERRORS = frozenset(
     {
@@ -336,29 +334,10 @@ class OrangeGateway(Gateway):
         return Balance(left, "SMS")
 
     def _check(self, message: Message) -> None:
-        def unfit(rule: str) -> MessageUnfit:
-            return MessageUnfit(f"message {message.id} must not go to Orange: {rule}")
-
-        if not _PHONE.fullmatch(message.phone):
-            raise unfit("its number is not a plus sign and 7 to 15 digits")
-        if not message.text:
-            raise unfit("it has no text")
-        if _CONTROL.search(message.text):
-            raise unfit("its text holds control characters or half characters")
+        check_fit(message, self.capabilities.longest_segments)
         if self._with_name and not _SENDER_NAME.fullmatch(message.sender):
-            raise unfit("its sender is not 1 to 11 ASCII characters")
-        measured = measure(message.text)
-        if (message.encoding, message.segments) != (measured.encoding, measured.segments):
-            # Orange chooses the encoding by the text, and charges as many segments as it takes.
-            raise unfit(
-                f"it was planned as {message.segments} segments of {message.encoding}, and its text takes "
-                f"{measured.segments} of {measured.encoding}"
-            )
-        if message.segments > self.capabilities.longest_segments:
-            raise unfit(
-                f"it takes {message.segments} segments, and the connection allows "
-                f"{self.capabilities.longest_segments}: set longest_segments in its extra to what the "
-                "contract allows"
+            raise MessageUnfit(
+                f"message {message.id} must not go to Orange: its sender is not 1 to 11 ASCII characters"
             )
 
 

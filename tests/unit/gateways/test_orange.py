@@ -124,7 +124,7 @@ def test_a_submit_is_a_post_of_json_with_the_number_outside_the_address():
 
 
 def test_a_sender_that_orange_does_not_know_is_left_out():
-    assert "senderName" not in asked(gateway(sender_name=False).submit_request(message(sender="")))
+    assert "senderName" not in asked(gateway(sender_name=False).submit_request(message()))
 
 
 def test_arabic_is_told_by_numbers_that_no_character_set_can_spoil():
