@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FIGURES = (
     "planned",
     "seen",
+    "refused",
+    "unseen",
     "twice",
     "repeated by policy",
     "lost",
@@ -32,7 +34,8 @@ FIGURES = (
     "gateway's repeats",
     "gateway's losses",
 )
-"""`seen`: notices that the gateway accepted. `in doubt`: notices that ever were, and after it how each was
+"""`seen`: notices that the gateway accepted. `refused`, `unseen`: those that it never did, because it would
+not, or so that they are on the list. `in doubt`: notices that ever were, and after it how each was
 resolved. `unconfirmed`: accepted, without a final receipt. The last two are the gateway's own doing."""
 
 _FINAL = frozenset({"delivered", "undeliverable", "expired", "rejected"})
@@ -118,7 +121,6 @@ class _Judge:
                 self.found["sent after its lease had ended"].append(f"{notice}/{one.attempt}")
         taken = sorted({one.attempt for one in seen if one.result in ("accepted", "open") and one.attempt})
         accepted = [one for one in seen if one.result == "accepted"]
-        self.figures["seen"] += bool(accepted)
         repeats = 0
         for earlier, later in pairwise(taken):
             if self._was_policy(claims.get(earlier), claims.get(later), repeatable) and not repeats:
@@ -207,6 +209,13 @@ class _Judge:
             self.found["a final receipt did not settle its notice"].append(notice)
         if len(moved) > 1 or (moved and moved[0] != row.state):
             self.found["settled by more than one final word, or by another one"].append(notice)
+        # Who dies before it answers may have accepted: a receipt tells.
+        if "accepted" in results or ("open" in results and moved):
+            self.figures["seen"] += 1
+        elif row.state == "rejected":
+            self.figures["refused"] += 1
+        elif row.state == "in_doubt":
+            self.figures["unseen"] += 1
         self.figures["unconfirmed"] += row.state == "accepted"
         if doubts:
             self.figures["in doubt"] += 1

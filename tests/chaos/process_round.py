@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import time
 from collections import Counter, defaultdict
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.chaos.dice import NOISE
 from tests.chaos.evidence import Evidence, Planned
-from tests.chaos.judge import Verdict, judge
 from tests.chaos.planning import CYCLE, MORNING, digit_of, plan_cycle
-from tests.chaos.proxy import Proxy
 from tests.chaos.reading import ledger_faults, read_rows
-from tests.chaos.relay import Relay
+from tests.chaos.round import Round
 from tests.chaos.sender import BLIND, GATEWAYS
 from tests.chaos.services import Kannel, Receiver, SandboxGateway, SenderProcess, leaks, own_port
-from tests.chaos.wire import Gate, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,41 +26,21 @@ if TYPE_CHECKING:
     from tests.chaos.scenario import Scenario, Strike
     from tests.chaos.services import Database, GatewayService
 
-REQUEST_TIMEOUT = 1.5
-LEASE = 4.0
-HORIZON = 5.0
-# A bill in doubt goes out again after the horizon; its receipt is later still.
-LATE = HORIZON + 2.0
 RATE = 450
-PATIENCE = 120.0
 
-_SECRET = "only-for-tests-" + "0123456789abcdef" * 2
-_FAULTY_ATTEMPTS = 3  # a provider that breaks every request would never end a round
 _QUIET_SECONDS = 2.5
 
 
-@dataclass
-class RoundResult:
-    """What a round did and how it ended.
-
-    :param lateness: the most by which the harness itself was late, in seconds: the machine's load.
-    :param folder: logs and evidence, where they were kept.
-    """
-
-    number: int
-    told: str
-    verdict: Verdict
-    seconds: float
-    lateness: float = 0.0
-    folder: Path | None = field(default=None, repr=False)
-
-
-class ProcessRound:
+class ProcessRound(Round):
     """:param database: the server; the round has a database of its own on it.
-    :param folder: of the round, for logs and spools.
     :param blind: let the sender repeat blindly, which must be found out.
-    :param keep: keep logs and evidence also of a clean round.
     """
+
+    KIND = "process"
+    REQUEST_TIMEOUT = 1.5
+    LEASE = 4.0
+    HORIZON = 5.0
+    PATIENCE = 120.0
 
     def __init__(
         self,
@@ -80,67 +53,18 @@ class ProcessRound:
         blind: bool = False,
         keep: bool = False,
     ) -> None:
-        self._dice, self._scenario, self._keep = dice, scenario, keep
-        self._database, self._folder, self._messages, self._blind = database, folder, messages, blind
+        super().__init__(dice, scenario, folder=folder, messages=messages, keep=keep)
+        self._database, self._blind = database, blind
         self._name = f"chaos_{dice.round}"
-        self._gate, self._pulse = Gate(), Pulse()
-        self._faults: Counter[str] = Counter()
         self._senders: list[SenderProcess] = []
-        self._sending: list[asyncio.Task[None]] = []
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._clock_offset = MORNING - datetime.now(UTC)
-
-    async def run(self) -> RoundResult:
-        began = time.monotonic()
-        async with AsyncExitStack() as stack:
-            await self._set_up(stack)
-            strikes = [asyncio.create_task(self._strike(one)) for one in self._scenario.strikes]
-            noise = asyncio.create_task(self._make_noise())
-            try:
-                await asyncio.gather(*strikes, noise)
-                stuck = not await self._settled()
-            finally:
-                for task in (*strikes, noise, *self._sending):
-                    task.cancel()
-                await asyncio.gather(*strikes, noise, *self._sending, return_exceptions=True)
-            evidence = await asyncio.to_thread(self._gather_evidence)
-            verdict = judge(evidence)
-            if self._keep or not verdict.clean:
-                evidence.write(self._folder / "evidence.jsonl")
-        if stuck:
-            verdict.violations.insert(0, f"not over after {PATIENCE:.0f} s")
-        result = RoundResult(
-            self._dice.round,
-            self._scenario.told,
-            verdict,
-            time.monotonic() - began,
-            self._pulse.worst,
-            self._folder,
-        )
-        if verdict.clean and not self._keep:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            result.folder = None
-        return result
 
     # --- Setting up
 
     async def _set_up(self, stack: AsyncExitStack) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        await stack.enter_async_context(self._pulse)
-        (self._folder / "receipt_secret").write_text(_SECRET)
         receiver_port = own_port()
-        request_fault = partial(self._fault_of, "request", self._scenario.request_shares)
-        receipt_fault = partial(self._fault_of, "receipt", self._scenario.receipt_shares)
-        self.relay = await stack.enter_async_context(
-            Relay(
-                receiver_port,
-                receipt_fault,
-                port=own_port(),
-                late_seconds=LATE,
-                gate=self._gate,
-                passes_through=self._scenario.passes_through,
-            )
-        )
+        await self._open_relay(stack, receiver_port)
         self._environment = {
             "FATOURA_VAR": str(self._folder / "var"),
             "FATOURA_DATABASE_URL": self._database.server.url(self._name),
@@ -151,28 +75,16 @@ class ProcessRound:
             "FATOURA_SEGMENTS_PER_SECOND": str(RATE),
             "FATOURA_CONNECTIONS": "40",
             "FATOURA_CLAIM_SIZE": "150",
-            "FATOURA_REQUEST_TIMEOUT": str(REQUEST_TIMEOUT),
-            "FATOURA_LEASE": str(LEASE),
-            "FATOURA_DOUBT_HORIZON": str(HORIZON),
+            "FATOURA_REQUEST_TIMEOUT": str(self.REQUEST_TIMEOUT),
+            "FATOURA_LEASE": str(self.LEASE),
+            "FATOURA_DOUBT_HORIZON": str(self.HORIZON),
         }
         self.gateways = {name: self._gateway(name) for name in self._scenario.gateways}
         for gateway in self.gateways.values():
             stack.callback(gateway.stop)
         await asyncio.gather(*(asyncio.to_thread(one.start) for one in self.gateways.values()))
-        self.proxies = {
-            name: await stack.enter_async_context(
-                Proxy(
-                    name,
-                    gateway.port,
-                    request_fault,
-                    port=own_port(),
-                    timeout=REQUEST_TIMEOUT,
-                    gate=self._gate,
-                    pulse=self._pulse,
-                )
-            )
-            for name, gateway in self.gateways.items()
-        }
+        for name, gateway in self.gateways.items():
+            await self._open_proxy(stack, name, gateway.port)
         self._environment[GATEWAYS] = json.dumps(
             [one.connection(self.proxies[one.name].port) for one in self.gateways.values()]
         )
@@ -210,25 +122,14 @@ class ProcessRound:
             self._cycle, f"sender {number}", self._environment, self._folder / f"sender-{number}.log"
         )
         self._senders.append(sender)
-        self._sending.append(asyncio.create_task(sender.run()))
-
-    def _fault_of(self, salt: str, shares: dict[str, float], notice: UUID, attempt: int) -> str | None:
-        if attempt > _FAULTY_ATTEMPTS:
-            return None
-        return self._dice.pick(shares, salt, notice, attempt)
+        self._work.append(asyncio.create_task(sender.run()))
 
     # --- Striking
 
-    async def _reached(self, share: float) -> None:
-        """Wait until so many requests have come, or none come any more."""
-        while self._gate.count("seen") < share * self._messages:
-            if self._sending and all(task.done() for task in self._sending):
-                return
-            await asyncio.sleep(0.02)
+    def _sending_is_over(self) -> bool:
+        return bool(self._work) and all(task.done() for task in self._work)
 
     async def _strike(self, strike: Strike) -> None:
-        await self._reached(strike.at)
-        self._faults[strike.what] += 1
         random = self._dice.random(f"victim {strike}")
         working = [one for one in self._senders if one.runs] or self._senders
         victim = random.choice(working)
@@ -241,7 +142,7 @@ class ProcessRound:
                 victim.ask_to_stop()
             case "freeze sender":
                 victim.freeze()
-                await asyncio.sleep(LEASE + HORIZON + strike.pause)
+                await asyncio.sleep(self.LEASE + self.HORIZON + strike.pause)
                 victim.thaw()
             case "second run":
                 self._add_sender()
@@ -317,29 +218,18 @@ class ProcessRound:
                 await self.proxies[gateway.name].listen()
             await asyncio.to_thread(self._receiver.start)
 
-    async def _make_noise(self) -> None:
-        random = self._dice.random("noise")
-        names = [name for name in NOISE for _ in range(self._scenario.noise)]
-        random.shuffle(names)
-        for index, kind in enumerate(names):
-            await self._reached((index + 1) / len(names))
-            gateway = random.choice(list(self.gateways))
-            notice = random.choice(self._planned).id
-            self.relay.make_up(kind, f"/receipts/{gateway}/{_SECRET}", notice, 1)
-
     # --- Coming to an end
 
     async def _settled(self) -> bool:
-        """Wait until nothing is under way and nothing is left to wait for; tell whether that came."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self.PATIENCE
         while time.monotonic() < end:
             await asyncio.sleep(0.2)
-            if not all(task.done() for task in self._sending):
+            if not self._sending_is_over():
                 continue
             if self.relay.holds or not await asyncio.to_thread(self._quiet):
                 continue
             if not await asyncio.to_thread(self._nothing_left):
-                if all(task.done() for task in self._sending):
+                if self._sending_is_over():
                     self._add_sender()  # as an operator clears the task
                 continue
             return True
@@ -375,21 +265,17 @@ class ProcessRound:
     def _gather_evidence(self) -> Evidence:
         with self._database.connect(self._name) as db:
             evidence = Evidence(
-                horizon=timedelta(seconds=HORIZON),
-                lease=timedelta(seconds=LEASE),
+                horizon=timedelta(seconds=self.HORIZON),
+                lease=timedelta(seconds=self.LEASE),
                 clock_offset=self._clock_offset,
                 planned=self._planned,
             )
             read_rows(db, evidence)
         evidence.ledger = ledger_faults(self._database.server.url(self._name), CYCLE)
-        evidence.handed = [one for proxy in self.proxies.values() for one in proxy.handed]
-        evidence.deliveries = self.relay.deliveries
         evidence.reached_network = sum(
             (gateway.reached_network(self._notice_of) for gateway in self.gateways.values()), Counter()
         )
-        evidence.leaked = leaks(self._folder)
-        evidence.faults = sum((proxy.faults for proxy in self.proxies.values()), self._faults)
-        evidence.faults += self.relay.faults
+        evidence.leaked = leaks(self._folder.glob("*.log"))
         return evidence
 
     def _notice_of(self, phone: str) -> UUID | None:

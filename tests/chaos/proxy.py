@@ -136,12 +136,10 @@ class Proxy:
             return False
         request = head.raw + await reader.readexactly(head.length)
         if self.balance_exhausted:
-            self.faults["balance exhausted"] += 1
             seen.fault = "balance exhausted"
             writer.write(answer(402, EXHAUSTED))
             return True
         if self.wrong_credentials:
-            self.faults["wrong credentials"] += 1
             request = _with_wrong_password(request)
         if seen.fault is None or seen.fault in HANDED_OVER:
             told = await self._hand_over(request, seen)

@@ -15,27 +15,18 @@ if TYPE_CHECKING:
     from tests.chaos.evidence import Evidence
 
 
-def read_rows(db: psycopg.Connection[Any], evidence: Evidence, cycle: int | None = None) -> None:
-    """Fill in notices, attempts and receipts; of one cycle, or of all that there are."""
-    mine = "SELECT id FROM notice WHERE %(cycle)s::int IS NULL OR cycle_id = %(cycle)s"
-    values = {"cycle": cycle}
+def read_rows(db: psycopg.Connection[Any], evidence: Evidence) -> None:
+    """Fill in notices, attempts and receipts."""
     evidence.notices = [
-        NoticeRow(*row)
-        for row in db.execute(
-            f"SELECT id, state, attempts, reason FROM notice WHERE id IN ({mine})".encode(), values
-        )
+        NoticeRow(*row) for row in db.execute("SELECT id, state, attempts, reason FROM notice")
     ]
     evidence.attempts = [
         AttemptRow(*row)
-        for row in db.execute(
-            f"SELECT notice_id, number, gateway, claimed_at, outcome, answer FROM attempt "
-            f"WHERE notice_id IN ({mine})".encode(),
-            values,
-        )
+        for row in db.execute("SELECT notice_id, number, gateway, claimed_at, outcome, answer FROM attempt")
     ]
     evidence.receipts = [
-        ReceiptRow(*row, relay=int(relay) if relay and relay.isdigit() else None)
-        for *row, relay in db.execute(
+        ReceiptRow(id_, notice, attempt, status, match, int(relay) if relay and relay.isdigit() else None)
+        for id_, notice, attempt, status, match, relay in db.execute(
             "SELECT id, notice_id, attempt, status, match, raw->'query'->>'relay' FROM receipt"
         )
     ]

@@ -9,12 +9,12 @@ from rich.table import Table
 
 from tests.chaos.dice import NOISE, RECEIPT_FAULTS, REQUEST_FAULTS
 from tests.chaos.judge import FIGURES
-from tests.chaos.scenario import STRIKES
+from tests.chaos.scenario import AIRFLOW_STRIKES, STRIKES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tests.chaos.process_round import RoundResult
+    from tests.chaos.round import RoundResult
 
 MUST_BE_NONE = ("lost", "twice")
 
@@ -23,6 +23,8 @@ _LATE = 0.5
 MEANINGS = {
     "planned": "messages planned",
     "seen": "seen by the gateway: accepted at least once",
+    "refused": "refused by the gateway for good, never accepted",
+    "unseen": "never accepted, on the list of those in doubt",
     "twice": "sent twice against the policy",
     "repeated by policy": "sent a second time by the declared policy, after the horizon",
     "lost": "lost",
@@ -49,6 +51,7 @@ def faults_table(results: Sequence[RoundResult]) -> Table:
         "between gateway and receiver": {f"receipts: {name}": told for name, told in RECEIPT_FAULTS.items()},
         "besides": NOISE,
         "strikes": STRIKES,
+        "strikes at real Airflow": AIRFLOW_STRIKES,
     }
     named: set[str] = set()
     for group, faults in groups.items():
@@ -75,6 +78,11 @@ def figures_table(results: Sequence[RoundResult]) -> Table:
         drawn.add_row(
             MEANINGS[name], f"{total[name]:,}", "0" if must else "", _sign(not total[name]) if must else ""
         )
+    accounted = sum(total[name] for name in ("seen", "refused", "unseen"))
+    drawn.add_row(
+        "seen, refused or on the list", f"{accounted:,}", f"{total['planned']:,}",
+        _sign(accounted == total["planned"]),
+    )  # fmt: skip
     resolved = sum(total[name] for name in ("by receipt", "by answer", "by repeat", "on the list"))
     drawn.add_row(
         "in doubt, resolved or on the list", f"{resolved:,}", f"{total['in doubt']:,}",
@@ -100,7 +108,9 @@ def as_json(results: Sequence[RoundResult], seed: int) -> dict[str, Any]:
         "figures": dict(_total(result.verdict.figures for result in results)),
         "ledger_holds": all(result.verdict.ledger_holds for result in results),
         "violations": {
-            str(result.number): result.verdict.violations for result in results if not result.verdict.clean
+            f"{result.kind} {result.number}": result.verdict.violations
+            for result in results
+            if not result.verdict.clean
         },
         "seconds": [round(result.seconds, 1) for result in results],
     }
@@ -118,9 +128,8 @@ def line(result: RoundResult) -> str:
         told += f", harness {result.lateness:.1f} s late"
     mark = "" if result.verdict.clean else "  VIOLATED"
     faults = result.verdict.faults.total()
-    return (
-        f"round {result.number:3}  {result.seconds:5.1f} s  {faults:5} faults  {told}  ({result.told}){mark}"
-    )
+    which = f"{result.kind} {result.number:3}  {result.seconds:5.1f} s  {faults:5} faults"
+    return f"{which}  {told}  ({result.told}){mark}"
 
 
 def _total(counters: Iterable[Counter[str]]) -> Counter[str]:

@@ -48,6 +48,22 @@ STRIKES = {
 }
 """What is done to a round's processes, by name."""
 
+AIRFLOW_STRIKES = {
+    "kill scheduler": "Airflow's scheduler is killed; its tasks go on without it for a while",
+    "kill triggerer": "Airflow's triggerer is killed, and started again",
+    "kill API server": "the server that tasks talk to is killed, and started again",
+    "kill task": "the process of a send task is killed, its supervisor lives",
+    "kill worker": "a send task is killed together with its supervisor",
+    "kill stack": "Airflow, its tasks, PostgreSQL, receiver and gateway are killed in the same instant",
+    "clear sending": "the send tasks are cleared while they send",
+    "clear all": "all tasks of the run are cleared while it sends",
+    "run by hand": "another run of the same cycle is started by hand",
+    "run by event": "another run of the same cycle is started by an event of its extract",
+    "backfill": "a backfill is asked for: Airflow refuses it for the cycle, and runs it for the looks at the "
+    "landing folder",
+}
+"""What is done to real Airflow, by name."""
+
 # One of these in turn, so that a few rounds already see each.
 _THEMES: tuple[tuple[str, ...], ...] = (
     ("kill sender", "kill sender"),
@@ -62,6 +78,12 @@ _THEMES: tuple[tuple[str, ...], ...] = (
     ("drop link", "kill PostgreSQL"),
     ("balance exhausted", "refuse connections"),
     ("kill PostgreSQL", "kill receiver", "kill sender"),
+)
+_AIRFLOW_THEMES: tuple[tuple[str, ...], ...] = (
+    ("kill worker", "run by hand", "kill scheduler"),
+    ("clear sending", "kill stack", "backfill"),
+    ("kill triggerer", "clear all", "kill task"),
+    ("run by event", "kill API server", "clear sending"),
 )
 _BESIDES = ("kill sender", "kill receiver", "stop sender", "drop link", "second run", "kill gateway")
 _BURST = 10_000
@@ -124,3 +146,19 @@ def draw_scenario(dice: Dice, *, kannel: bool = True, gateways: tuple[str, ...] 
         passes_through=random.random() < 0.3,
         senders=random.choice((1, 2, 2, 3)),
     )
+
+
+def draw_airflow_scenario(dice: Dice, gateway: str) -> Scenario:
+    """Draw what happens in a round with real Airflow.
+
+    :param gateway: Airflow's connection to it.
+    """
+    random = dice.random("airflow scenario")
+    whats = [*_AIRFLOW_THEMES[dice.round % len(_AIRFLOW_THEMES)], random.choice(list(AIRFLOW_STRIKES))]
+    random.shuffle(whats)
+    # Airflow needs seconds to do what it is asked: each has its own part of the round.
+    strikes = tuple(
+        Strike((index + random.uniform(0.1, 0.9)) / len(whats) * 0.9, what, random.uniform(0.5, 5.0))
+        for index, what in enumerate(whats)
+    )
+    return Scenario(gateways=(gateway,), strikes=strikes, passes_through=random.random() < 0.3)

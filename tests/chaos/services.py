@@ -34,7 +34,7 @@ from tests.integration.kannel import stack as kannel
 from tests.processes import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _TEMPLATE = "chaos_template"
 
@@ -343,22 +343,32 @@ class SandboxGateway:
         self.start()
 
     def drained(self) -> bool:
-        try:
-            stats = requests.get(f"http://127.0.0.1:{self._port}/sandbox/stats", timeout=2).json()
-        except requests.RequestException:
-            return False
-        return not stats["receipts"]["pending"]
+        return sandbox_drained(self._port)
 
     def reached_network(self, notice_of: Callable[[str], UUID | None]) -> Counter[UUID]:
-        lines = (self._folder / "requests.jsonl").read_text().splitlines()
-        # A killed process may leave half a line at the end, and go on behind it.
-        told = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
-        return Counter(UUID(line["id"]) for line in told if line["accepted"] and line["id"])
+        return accepted_by_sandbox(self._folder / "requests.jsonl")
 
 
-def leaks(folder: Path) -> list[str]:
+def sandbox_drained(port: int) -> bool:
+    """Tell whether a sandbox holds no receipts any more."""
+    try:
+        stats = requests.get(f"http://127.0.0.1:{port}/sandbox/stats", timeout=2).json()
+    except requests.RequestException:
+        return False
+    return not stats["receipts"]["pending"]
+
+
+def accepted_by_sandbox(log: Path) -> Counter[UUID]:
+    """Count by notice what a sandbox accepted, from its own log."""
+    # A killed process may leave half a line at the end, and go on behind it.
+    lines = [line for line in log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+    told = [json.loads(line) for line in lines]
+    return Counter(UUID(line["id"]) for line in told if line["accepted"] and line["id"])
+
+
+def leaks(logs: Iterable[Path]) -> list[str]:
     """Return the names of logs in which a number or a text of ours stands."""
-    return [path.name for path in sorted(folder.glob("*.log")) if _PERSONAL.search(path.read_bytes())]
+    return [path.name for path in sorted(logs) if path.is_file() and _PERSONAL.search(path.read_bytes())]
 
 
 def _python(arguments: list[str], environment: Mapping[str, str], log: Path) -> Child:
