@@ -160,9 +160,13 @@ class Calendar:
 
     def is_ramadan(self, day: date) -> bool:
         """Tell whether a day is, or may be, in Ramadan."""
-        spread = self.rules.ramadan.provisional
+        spread, announced = self.rules.ramadan.provisional, self.rules.ramadan.announced
+        if any(known.first <= day <= known.last for known in announced):
+            return True
         for year in (day.year - 1, day.year, day.year + 1):
             for first, last, estimated in ramadans_from(year):
+                if any(known.first <= last and first <= known.last for known in announced):
+                    continue  # what was reckoned of it counts no more
                 before, after = (spread.before, spread.after) if estimated else (0, 0)
                 if first - before * _ONE_DAY <= day <= last + after * _ONE_DAY:
                     return True

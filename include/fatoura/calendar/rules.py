@@ -6,8 +6,9 @@ Knows the form of the file, and nothing of the decisions for single days in the 
 from __future__ import annotations
 
 import re
-from datetime import date, time
+from datetime import date, time, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
@@ -90,6 +91,16 @@ class AddedHoliday(_Part):
     valid_from: date = Field(date.min, alias="from")
     until: date = date.max
 
+    @model_validator(mode="after")
+    def _is_a_day(self) -> Self:
+        try:
+            date(2024, self.month, self.day)  # a leap year
+        except ValueError:
+            raise ValueError(f"no month {self.month} has a day {self.day}") from None
+        if self.until < self.valid_from:
+            raise ValueError("it ends before it begins")
+        return self
+
 
 class DroppedHoliday(_Part):
     """A holiday that the package lists and that is none, from a day on."""
@@ -107,10 +118,30 @@ class Holidays(_Part):
     provisional: Spread = Spread()
 
 
+class AnnouncedRamadan(_Part):
+    """One Ramadan as it was announced: its first and its last day."""
+
+    first: date
+    last: date
+
+    @model_validator(mode="after")
+    def _is_a_lunar_month(self) -> Self:
+        if self.last - self.first not in (timedelta(days=28), timedelta(days=29)):
+            raise ValueError("from its first to its last day a Ramadan has 29 or 30 days")
+        return self
+
+
 class Ramadan(_Part):
-    """How sure the first and last day of Ramadan are."""
+    """How sure the reckoned first and last day of Ramadan are, and those that are known."""
 
     provisional: Spread = Spread()
+    announced: tuple[AnnouncedRamadan, ...] = ()
+
+    @model_validator(mode="after")
+    def _follow_each_other(self) -> Self:
+        if any(after.first <= before.last for before, after in pairwise(self.announced)):
+            raise ValueError("those announced must be in the order of their days, each one once")
+        return self
 
 
 class Rules(_Part):
@@ -139,7 +170,7 @@ class Rules(_Part):
 def read_rules(path: Path) -> Rules:
     """Read and check the calendar's file. A file that has not changed is read once a process.
 
-    :raises CalendarError: when it is missing or wrong; names each field.
+    :raises CalendarError: when it is missing or wrong; names each entry and field.
     """
     try:
         stamp = path.stat().st_mtime_ns
@@ -151,7 +182,7 @@ def read_rules(path: Path) -> Rules:
 @cache
 def _read(path: Path, _stamp: int) -> Rules:
     try:
-        return Rules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        rules = Rules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CalendarError(f"the calendar {path} is not readable YAML: {error}") from None
     except ValidationError as error:
@@ -160,3 +191,28 @@ def _read(path: Path, _stamp: int) -> Rules:
             for e in error.errors()
         )
         raise CalendarError(f"the calendar {path} is wrong. {wrong}") from None
+    try:
+        _check_names(rules.holidays)
+    except CalendarError as error:
+        raise CalendarError(f"the calendar {path} is wrong. {error}") from None
+    return rules
+
+
+def _check_names(holidays: Holidays) -> None:
+    """Refuse a holiday to be dropped that was never listed: it would stay one, and nobody would know why."""
+    from fatoura.calendar.moon import public_holidays  # it imports this module, and costs half a second
+
+    this_year = date.today().year
+    for number, dropped in enumerate(holidays.drop):
+        first = min(max(dropped.valid_from.year - 5, 1990), this_year)
+        listed = {
+            holiday.name
+            for year in range(first, this_year + 2)
+            for named in public_holidays(holidays.country, year).values()
+            for holiday in named
+        }
+        if dropped.name not in listed:
+            raise CalendarError(
+                f"holidays.except.{number}.name: {dropped.name!r} is none of the holidays of "
+                f"{holidays.country}: {', '.join(sorted(listed))}"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,6 +86,34 @@ def unset(day: date) -> None:
 
     undone = undo_decision(day)
     click.echo(f"{day} follows the rules again" if undone else f"nothing was decided about {day}")
+
+
+@calendar.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--by", required=True, help="Who decided.")
+def import_(file: Path, by: str) -> None:
+    """Decide all days of FILE at once: a CSV table with the columns day, hours, reason.
+
+    Hours are those in which sending is open (09:00-13:00), `closed`, `open` (the usual hours, also on a
+    Sunday or a holiday), or `rules` (give the day back). Days that are not in the table stay as they are.
+    When a row is wrong, nothing is taken, and each is named.
+    """
+    from fatoura.calendar import decide_days, read_table
+
+    decisions = read_table(file, by=by)
+    decide_days(decisions)
+    given_back = sum(decision is None for decision in decisions.values())
+    click.echo(f"{len(decisions) - given_back} days decided, {given_back} given back to the rules")
+
+
+@calendar.command()
+def export() -> None:
+    """Print all decisions as a table: edit it, and import it again."""
+    from fatoura.calendar import read_decisions, write_table
+    from fatoura.database import connect
+
+    with connect() as connection:
+        click.echo(write_table(read_decisions(connection)), nl=False)
 
 
 def _why(day: Day) -> list[str]:

@@ -1,15 +1,18 @@
 """The calendar's file: data that a person edits, and that says what is wrong with it."""
 
-from datetime import date, time
+from datetime import date, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
-from fatoura.calendar import CalendarError, Hours, read_rules
+from fatoura.calendar import Calendar, CalendarError, Hours, read_rules
 from fatoura.calendar.moon import public_holidays
 from fatoura.settings import Settings
 
+# A day earlier than the package reckons.
+EARLY_2027 = (date(2027, 2, 7), date(2027, 3, 8))
 SHIPPED = Settings.model_fields["calendar_file"].default
 
 
@@ -23,6 +26,12 @@ def edited(tmp_path: Path):
         return path
 
     return edit
+
+
+def announce(content, first, last=None) -> None:
+    """Write a Ramadan into the file as it was announced."""
+    known = {"first": first, "last": last} if last else {"first": first}
+    content["ramadan"].setdefault("announced", []).append(known)
 
 
 def test_a_version_holds_from_its_day_until_the_next(edited):
@@ -49,6 +58,18 @@ def test_a_version_holds_from_its_day_until_the_next(edited):
         (lambda c: c["versions"].clear(), "versions"),
         (lambda c: c.update(holiday={}), "holiday: Extra inputs"),
         (lambda c: c["holidays"]["provisional"].update(after=9), "holidays.provisional.after"),
+        (lambda c: c["holidays"]["add"][0].update(day=32), "holidays.add.0.day"),
+        (lambda c: c["holidays"]["add"][0].update(month=2, day=30), "no month 2 has a day 30"),
+        (lambda c: c["holidays"]["add"][0].update(until=date(2020, 1, 1)), "it ends before it begins"),
+        (lambda c: c["holidays"]["add"][0].pop("name"), "holidays.add.0.name: Field required"),
+        (lambda c: c["holidays"]["except"].append({"name": "Revolution"}), "holidays.except.1.name: 'Revol"),
+        (lambda c: c["holidays"].update(country="XX"), "no holidays of 'XX' are known"),
+        (lambda c: announce(c, date(2027, 2, 8), date(2027, 4, 9)), "ramadan.announced.0: from its first"),
+        (lambda c: announce(c, date(2027, 2, 8)), "ramadan.announced.0.last: Field required"),
+        (
+            lambda c: (announce(c, *EARLY_2027), announce(c, *EARLY_2027)),
+            "those announced must be in the order",
+        ),
     ],
 )
 def test_a_wrong_file_names_the_field(edited, change, told):
@@ -85,3 +106,15 @@ def test_an_unknown_country_is_refused():
 def test_a_dropped_holiday_is_one_that_the_package_lists():
     listed = {holiday.name for holidays in public_holidays("TN", 2026).values() for holiday in holidays}
     assert {dropped.name for dropped in read_rules(SHIPPED).holidays.drop} <= listed
+
+
+def test_an_announced_ramadan_replaces_the_reckoned_one(edited):
+    def ramadan(rules) -> list[date]:
+        days = [date(2026, 12, 1) + timedelta(days=n) for n in range(150)]
+        asked = Calendar(rules, ZoneInfo("Africa/Tunis"))
+        return [day for day in days if asked.is_ramadan(day)]
+
+    reckoned = ramadan(read_rules(SHIPPED))
+    assert (reckoned[0], reckoned[-1]) == (date(2027, 2, 7), date(2027, 3, 9))  # a day before and after
+    known = ramadan(read_rules(edited(lambda c: announce(c, *EARLY_2027))))
+    assert (known[0], known[-1], len(known)) == (*EARLY_2027, 30)
