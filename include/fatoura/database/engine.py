@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from fatoura.errors import NotReady
 from fatoura.settings import get_settings
@@ -34,16 +35,32 @@ def get_engine() -> Engine:
 
 
 @contextmanager
+def _without_values() -> Iterator[None]:
+    """Let errors out without what PostgreSQL adds to them: the row that failed, a line of a COPY."""
+    try:
+        yield
+    except Exception as error:
+        from psycopg import Error  # no workflow needs the driver while it is parsed
+
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, Error) and cause.diag.message_primary:
+            cause.args = (cause.diag.message_primary,)
+            if cause is not error:
+                error.args = (f"({type(cause).__name__}) {cause}",)
+        raise
+
+
+@contextmanager
 def begin() -> Iterator[Connection]:
     """Open a transaction; commit when the block ends, roll back when it raises."""
-    with get_engine().begin() as connection:
+    with _without_values(), get_engine().begin() as connection:
         yield connection
 
 
 @contextmanager
 def connect() -> Iterator[Connection]:
     """Open a connection without a transaction of its own, for reading."""
-    with get_engine().connect() as connection:
+    with _without_values(), get_engine().connect() as connection:
         yield connection
 
 

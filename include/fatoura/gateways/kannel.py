@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fatoura.errors import BadInput
+from fatoura.gateways.configuration import base_address, longest_segments, refuse_unknown
 from fatoura.gateways.fitness import check_fit
 from fatoura.gateways.interface import (
     Capabilities,
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fatoura.gateways.interface import GatewayConfig, Message, OutcomeKind
-
-# Kannel's own default of `max-messages`: what is longer is cut without a word.
-_DEFAULT_LONGEST = 1
 
 # 1 delivered, 2 not delivered, 4 buffered, 8 accepted by the SMSC, 16 refused by the SMSC.
 _DLR_MASK = "31"
@@ -106,28 +103,18 @@ class KannelGateway(Gateway):
 
     def __init__(self, config: GatewayConfig):
         self.name = config.name
-        unknown = sorted(set(config.extra) - {"path", "longest_segments"})
-        if unknown:
-            raise BadInput(
-                f"the Kannel connection's extra has unknown names: {', '.join(unknown)}; "
-                "known are path, longest_segments"
-            )
+        refuse_unknown(config.extra, {"path", "longest_segments"})
+        address = base_address(config)
         path = config.extra.get("path", "/cgi-bin/sendsms")
-        longest = config.extra.get("longest_segments", _DEFAULT_LONGEST)
-        if isinstance(longest, bool) or not isinstance(longest, int) or not 1 <= longest <= 255:
-            raise BadInput("the Kannel connection's extra: longest_segments must be a number from 1 to 255")
         if not isinstance(path, str) or not re.fullmatch(r"/[!-~]*", path):
             raise BadInput("the Kannel connection's extra: path must start with / and hold no spaces")
-        parts = urlsplit(config.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInput("the Kannel connection's address must be http(s)://host:port")
         for field in ("username", "password"):
             if not _HEADER_VALUE.fullmatch(getattr(config, field)):
                 raise BadInput(
                     f"the Kannel connection's {field} must be printable ASCII, and neither empty "
                     "nor with blanks at its ends"
                 )
-        self._url = config.base_url.rstrip("/") + path
+        self._url = address + path
         self._credentials = {
             "X-Kannel-Username": config.username,
             "X-Kannel-Password": config.password,
@@ -139,7 +126,7 @@ class KannelGateway(Gateway):
             receipts="push",
             validity=True,
             scheduled=False,
-            longest_segments=longest,
+            longest_segments=longest_segments(config.extra),
             balance=False,
         )
 

@@ -11,9 +11,10 @@ import re
 from base64 import b64encode
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fatoura.errors import BadInput
+from fatoura.gateways.configuration import base_address, longest_segments, refuse_unknown
 from fatoura.gateways.fitness import check_fit
 from fatoura.gateways.interface import (
     Balance,
@@ -37,8 +38,6 @@ _TOKEN_PATH = "/oauth/v3/token"
 _SUBMIT_PATH = "/smsmessaging/v1/outbound/{}/requests"
 _CONTRACTS_PATH = "/sms/admin/v1/contracts"
 
-# Orange cuts what is longer into segments and charges each: how many it joins again is the contract's affair.
-_DEFAULT_LONGEST = 1
 _TOKEN_SECONDS = 3600
 
 _SENDER_ADDRESS = re.compile(r"\+[1-9][0-9]{3,14}")
@@ -124,13 +123,7 @@ class OrangeGateway(Gateway):
 
     def __init__(self, config: GatewayConfig):
         self.name = config.name
-        known = {"sender_address", "sender_name", "longest_segments", "country"}
-        unknown = sorted(set(config.extra) - known)
-        if unknown:
-            raise BadInput(
-                f"the Orange connection's extra has unknown names: {', '.join(unknown)}; "
-                f"known are {', '.join(sorted(known))}"
-            )
+        refuse_unknown(config.extra, {"sender_address", "sender_name", "longest_segments", "country"})
         address = config.extra.get("sender_address", "")
         if not isinstance(address, str) or not _SENDER_ADDRESS.fullmatch(address):
             raise BadInput(
@@ -138,27 +131,22 @@ class OrangeGateway(Gateway):
                 "sending, with a plus sign and its country: +216…"
             )
         with_name = config.extra.get("sender_name", True)
+        with_name = {"true": True, "false": False}.get(with_name, with_name)  # text, in an address
         if not isinstance(with_name, bool):
             raise BadInput(
                 "the Orange connection's extra: sender_name must be true or false; the name itself is the "
                 "setting FATOURA_SENDER_ID"
             )
-        longest = config.extra.get("longest_segments", _DEFAULT_LONGEST)
-        if isinstance(longest, bool) or not isinstance(longest, int) or not 1 <= longest <= 255:
-            raise BadInput("the Orange connection's extra: longest_segments must be a number from 1 to 255")
         country = config.extra.get("country", "TUN")
         if not isinstance(country, str) or not _COUNTRY.fullmatch(country):
             raise BadInput("the Orange connection's extra: country must be three capital letters, as TUN")
-        parts = urlsplit(config.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInput("the Orange connection's address must be http(s)://host:port")
         for field, (what, form) in _CREDENTIALS.items():
             if not form.fullmatch(getattr(config, field)):
                 raise BadInput(
                     f"the Orange connection's {field} must be the application's {what}, as Orange's portal "
                     "shows it: printable ASCII without blanks"
                 )
-        self._base = config.base_url.rstrip("/")
+        self._base = base_address(config)
         self._sender_address = f"tel:{address}"
         self._with_name = with_name
         self._country = country
@@ -170,7 +158,7 @@ class OrangeGateway(Gateway):
             receipts="push",
             validity=False,
             scheduled=False,
-            longest_segments=longest,
+            longest_segments=longest_segments(config.extra),
             balance=True,
         )
 

@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 from xml.etree import ElementTree
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from fatoura.errors import BadInput
+from fatoura.gateways.configuration import base_address, longest_segments
 from fatoura.gateways.fitness import check_fit
 from fatoura.gateways.interface import (
     Balance,
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from fatoura.gateways.interface import GatewayConfig, Message, OutcomeKind
 
 _FORMS = Path(__file__).parent / "forms"
-
-# Long messages are an extra that the provider has to enable for the account.
-_DEFAULT_LONGEST = 1
 
 _PATH = r"^/[!-~]*$"
 _KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
@@ -234,25 +232,21 @@ class QueryStringGateway(Gateway):
     def __init__(self, config: GatewayConfig):
         self.name = config.name
         extra = dict(config.extra)
-        name, longest = extra.pop("form", None), extra.pop("longest_segments", _DEFAULT_LONGEST)
+        name, longest = extra.pop("form", None), longest_segments(extra)
+        extra.pop("longest_segments", None)
         if not isinstance(name, str) or not name:
             raise BadInput(
                 "the connection's extra must name the aggregator's form, such as "
                 f'{{"provider": "query_string", "form": "{known_forms()[0]}"}}; those that come along: '
                 f"{', '.join(known_forms())}"
             )
-        if isinstance(longest, bool) or not isinstance(longest, int) or not 1 <= longest <= 255:
-            raise BadInput("the connection's extra: longest_segments must be a number from 1 to 255")
-        parts = urlsplit(config.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInput("the connection's address must be http(s)://host:port")
         if not _KEY.fullmatch(config.password):
             raise BadInput("the connection's password must be the provider's key, in printable ASCII")
         self.form = name
         self._form = form = read_form(name, extra)
         if form.submit.parameters.username and not config.username:
             raise BadInput(f"the form {name!r} needs a user: put it into the connection's login")
-        self._base = config.base_url.rstrip("/")
+        self._base = base_address(config)
         self._username = config.username
         self._key = config.password
         self._hidden = {config.password, quote(config.password), quote(config.password, safe="")}

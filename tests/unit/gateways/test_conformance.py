@@ -72,6 +72,13 @@ def test_a_message_longer_than_declared_is_refused(name):
 
 
 @every_gateway
+def test_a_number_may_stand_as_text_in_a_connection_that_is_written_as_an_address(name):
+    config = CONFIGS[name]
+    found = create_gateway(name, replace(config, extra={**config.extra, "longest_segments": "3"}))
+    assert found.capabilities.longest_segments == 3
+
+
+@every_gateway
 def test_a_message_measured_otherwise_than_planned_is_refused(name):
     with pytest.raises(MessageUnfit):
         gateway(name).submit_request(replace(message(name, TEXTS[0]), text="ê" * 71))

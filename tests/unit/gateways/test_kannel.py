@@ -313,7 +313,7 @@ def test_the_receipt_address_asks_for_neither_number_sender_nor_text():
         ({"password": "blank "}, "password"),
         ({"username": "مستخدم"}, "username"),
         ({"extra": {"longest_segments": 0}}, "longest_segments"),
-        ({"extra": {"longest_segments": "3"}}, "longest_segments"),
+        ({"extra": {"longest_segments": "three"}}, "longest_segments"),
         ({"extra": {"longest_segments": True}}, "longest_segments"),
         ({"extra": {"path": "cgi-bin"}}, "path"),
         ({"extra": {"pth": "/x"}}, "pth"),
