@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError
 from fatoura.database import begin
 from fatoura.database.engine import driver
 
-
 PHONE = "+21620000001"  # invented
 
 
