@@ -25,11 +25,6 @@ _STORE = """
     ) FROM STDIN
 """
 
-
-# Receipts that come this close to each other are stored together; none waits longer than so many pauses.
-_PAUSE_SECONDS = 0.005
-_MOST_PAUSES = 10
-
 _NOTHING_READ: dict[str, Any] = {
     **dict.fromkeys(("notice_id", "attempt", "provider_id", "status", "happened_at")),
     "match": "unreadable",
@@ -108,7 +103,7 @@ def _storable(text: str | None) -> str | None:
 
 
 class Intake:
-    """Gathers receipts that come at the same time into one commit.
+    """Stores receipts: those that come during a commit are the next one, so none waits for others.
 
     `add` returns when its receipt is safe, so that "taken" is never said of one that could be lost.
     """
@@ -126,19 +121,10 @@ class Intake:
         self._woken.set()
         await done
 
-    async def _gather(self) -> None:
-        """Wait a little for others, as long as some come: a commit costs much more than a receipt."""
-        for _ in range(_MOST_PAUSES):
-            waiting = len(self._waiting)
-            await asyncio.sleep(_PAUSE_SECONDS)
-            if len(self._waiting) == waiting or len(self._waiting) >= self._most:
-                return
-
     async def run(self) -> None:
         """Write what waits, batch after batch, until cancelled."""
         while True:
             await self._woken.wait()
-            await self._gather()
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             if not self._waiting:
                 self._woken.clear()

@@ -7,7 +7,6 @@ whatever a receipt holds: a provider that is told of an error repeats it for hou
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from collections import Counter
@@ -86,8 +85,6 @@ async def _work_in_the_background(app: Receiver) -> AsyncIterator[None]:
     workers = [asyncio.create_task(app.intake.run()), asyncio.create_task(_match_what_comes(app.intake))]
     if metrics.is_on():
         workers.append(asyncio.create_task(watch()))
-    gc.collect()
-    gc.freeze()  # what stands now stays: collecting garbage need not go through it again and again
     yield
     for worker in workers:
         worker.cancel()
