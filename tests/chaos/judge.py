@@ -138,7 +138,7 @@ class _Judge:
 
     def _was_policy(self, earlier: AttemptRow | None, later: AttemptRow | None, repeatable: bool) -> bool:
         """Tell whether a second request is the one repeat that the kind of notice declares."""
-        if earlier is None or later is None or not repeatable:
+        if earlier is None or later is None or not repeatable or earlier.outcome != "in_doubt":
             return False
         return self._horizon_between(earlier, later)
 

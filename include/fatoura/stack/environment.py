@@ -154,6 +154,9 @@ class StackEnvironment:
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             # A task whose process was killed is noticed within a minute.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+            # So are those of a scheduler that died: a new one looks at once, when the old one still counts
+            # as living, and would look again after five minutes.
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
             # A fresh server takes seconds for its first answers on a busy machine: no reason to fail a task.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
             # A new DAG file is noticed within this many seconds; a changed one at once.

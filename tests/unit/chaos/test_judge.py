@@ -92,6 +92,15 @@ def test_a_blind_repeat_is_found_however_the_sender_calls_it():
     assert any(violation.startswith("believed refused, and accepted") for violation in verdict.violations)
 
 
+def test_whoever_calls_an_accepted_message_refused_repeats_it_blindly_after_any_time():
+    evidence = round_of(
+        handed=[seen(1), seen(2, after=HORIZON + 0.1)],
+        attempts=[claim(1, "refused"), claim(2, after=HORIZON)],
+        receipts=[receipt(attempt=2)],
+    )
+    assert judge(evidence).figures["twice"] == 1
+
+
 @pytest.mark.parametrize(
     ("evidence", "what"),
     [

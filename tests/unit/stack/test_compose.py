@@ -18,6 +18,7 @@ import yaml
 
 from fatoura.database.embedded import _CONFIGURATION
 from fatoura.settings import Settings
+from fatoura.stack.environment import StackEnvironment
 from tests.composition import ROOT, Composition, Service, VariableMissing
 
 if TYPE_CHECKING:
@@ -184,6 +185,15 @@ def test_defaults_that_stand_here_are_those_of_the_settings() -> None:
 
 
 # The image
+
+
+def test_tasks_of_what_died_are_noticed_as_soon_here_as_in_the_local_stack(tmp_path: Path) -> None:
+    local = StackEnvironment(Settings(var=tmp_path), isolated=True).variables()
+    here = SERVICES["scheduler"].environment
+    for name in ("TASK_INSTANCE_HEARTBEAT_TIMEOUT", "ORPHANED_TASKS_CHECK_INTERVAL"):
+        variable = f"AIRFLOW__SCHEDULER__{name}"
+        assert here[variable] == local[variable]
+        assert int(here[variable]) <= 60
 
 
 def test_the_image_ends_as_a_user_that_is_not_root() -> None:
