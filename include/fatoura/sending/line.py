@@ -159,6 +159,9 @@ class Line:
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
                 task.add_done_callback(lambda _: room.release())
+                # It goes before the next is looked at: where this process had to wait for its turn, many
+                # that were in time when they were looked at would leave late, and all at once.
+                await asyncio.sleep(0)
         finally:
             await held.close()
             await self._pace.rest()

@@ -94,12 +94,16 @@ class Reservation:
     :param at: when it begins; without one, when to ask again.
     :param now: when it said so.
     :param rate: the limit, in segments a second.
+    :param asked: when it was asked, by this machine's monotonic clock.
+    :param answered: when the answer was here.
     """
 
     taken: bool
     at: float
     now: float
     rate: float
+    asked: float
+    answered: float
 
     @property
     def step(self) -> float:
@@ -114,6 +118,8 @@ def reserve(gateway: str, cycle_id: int, segments: int, *, urgent: bool = False)
     urgent messages have the gateway to themselves.
     """
     with begin() as connection:
+        # Looked at as closely as possible: what is between is how far apart the clocks may be thought to be.
+        asked = time.monotonic()
         row = connection.execute(
             _RESERVE,
             {
@@ -126,7 +132,8 @@ def reserve(gateway: str, cycle_id: int, segments: int, *, urgent: bool = False)
                 "limit": get_settings().segments_per_second,
             },
         ).one()
-    return Reservation(row.taken, row.now if row.at is None else row.at, row.now, row.rate)
+        answered = time.monotonic()
+    return Reservation(row.taken, row.now if row.at is None else row.at, row.now, row.rate, asked, answered)
 
 
 class _Watch:
@@ -246,9 +253,8 @@ class Pace:
             self._asking = asyncio.create_task(self._reserve(segments, self._urgent))
 
     async def _reserve(self, segments: int, urgent: bool) -> tuple[int, Reservation]:
-        asked = time.monotonic()
         told = await asyncio.to_thread(reserve, self._gateway, self._cycle_id, segments, urgent=urgent)
-        self._watch.note(asked, time.monotonic(), told.now)
+        self._watch.note(told.asked, told.answered, told.now)
         return segments, told
 
     def _take_answer(self) -> None:
