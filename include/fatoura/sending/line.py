@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
+    from sqlalchemy import Connection
+
     from fatoura.gateways.interface import Gateway
 
 log = logging.getLogger(__name__)
@@ -190,44 +192,50 @@ class Line:
         return min(claim.message.validity_minutes, int((end - clock.now()).total_seconds() // 60))
 
     def _claim(self, most: int, more_urgent_than: int | None) -> Look:
-        name, capabilities = self.gateway.name, self.gateway.capabilities
-        names = [line.gateway.name for line in self._lines]
         with begin() as connection:
             claims.expire_leases(connection)
             self._counts["replaced"] += cancel_replaced(connection, self._cycle_id)
-            self._counts["too_late"] += claims.cancel_late(connection, self._cycle_id)
-            closing = {
-                validity: window_closes(connection, takes_validity=validity)
-                for validity in {line.gateway.capabilities.validity for line in self._lines}
-            }
-            closes = closing[capabilities.validity]
-            if closes is None:
-                return Look([], None)
-            # A gateway that may not send now leaves its share to those that may.
-            open_now = {
-                line.gateway.name
-                for line in self._lines
-                if closing[line.gateway.capabilities.validity] is not None
-            }
-            standings = [one for one in routing.standings(connection, names) if one.name in open_now]
-            if self._takes_messages and any(one.health < 1 for one in standings if one.name == name):
-                # Also when it has used up its small share: nothing else would show that it is well.
-                routing.note_recovery(connection, name)
-            batch = claims.claim(
-                connection,
-                self._cycle_id,
-                gateway=name,
-                stretch=routing.stretches(standings)[name],
-                in_use=names,
-                worker=self._worker,
-                most=most,
-                lease=self._settings.lease,
-                doubt_horizon=self._settings.doubt_horizon,
-                sender_id=self._settings.sender_id,
-                recognises_repeats=capabilities.idempotency,
-                more_urgent_than=more_urgent_than,
-            )
-            return Look(batch, closes)
+            look = self._claim_of_open(connection, most, more_urgent_than)
+            if more_urgent_than is None and len(look.claims) < most:
+                # Only now: it reads all that is planned, and while there is enough, none of it is claimed.
+                self._counts["too_late"] += claims.cancel_late(connection, self._cycle_id)
+            return look
+
+    def _claim_of_open(self, connection: Connection, most: int, more_urgent_than: int | None) -> Look:
+        name, capabilities = self.gateway.name, self.gateway.capabilities
+        names = [line.gateway.name for line in self._lines]
+        closing = {
+            validity: window_closes(connection, takes_validity=validity)
+            for validity in {line.gateway.capabilities.validity for line in self._lines}
+        }
+        closes = closing[capabilities.validity]
+        if closes is None:
+            return Look([], None)
+        # A gateway that may not send now leaves its share to those that may.
+        open_now = {
+            line.gateway.name
+            for line in self._lines
+            if closing[line.gateway.capabilities.validity] is not None
+        }
+        standings = [one for one in routing.standings(connection, names) if one.name in open_now]
+        if self._takes_messages and any(one.health < 1 for one in standings if one.name == name):
+            # Also when it has used up its small share: nothing else would show that it is well.
+            routing.note_recovery(connection, name)
+        batch = claims.claim(
+            connection,
+            self._cycle_id,
+            gateway=name,
+            stretch=routing.stretches(standings)[name],
+            in_use=names,
+            worker=self._worker,
+            most=most,
+            lease=self._settings.lease,
+            doubt_horizon=self._settings.doubt_horizon,
+            sender_id=self._settings.sender_id,
+            recognises_repeats=capabilities.idempotency,
+            more_urgent_than=more_urgent_than,
+        )
+        return Look(batch, closes)
 
     def _note_trouble(self) -> None:
         with begin() as connection:
