@@ -80,6 +80,7 @@ class AttemptRow:
     claimed_at: datetime
     outcome: str | None
     answer: str | None = None
+    answered_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -138,9 +138,9 @@ class _Judge:
 
     def _was_policy(self, earlier: AttemptRow | None, later: AttemptRow | None, repeatable: bool) -> bool:
         """Tell whether a second request is the one repeat that the kind of notice declares."""
-        if earlier is None or later is None or not repeatable or earlier.outcome != "in_doubt":
+        if earlier is None or later is None or not repeatable:
             return False
-        return self._horizon_between(earlier, later)
+        return _in_doubt_at(later.claimed_at, earlier) and self._horizon_between(earlier, later)
 
     def _horizon_between(self, earlier: AttemptRow, later: AttemptRow) -> bool:
         return later.claimed_at - earlier.claimed_at >= self.evidence.horizon - _SLACK
@@ -263,6 +263,12 @@ class _Judge:
 
     def _instant(self, at: float) -> datetime:
         return datetime.fromtimestamp(at, UTC) + self.evidence.clock_offset
+
+
+def _in_doubt_at(instant: datetime, attempt: AttemptRow) -> bool:
+    """Tell whether an attempt counted as in doubt: its answer may have been written later, over the doubt."""
+    late = attempt.answered_at is not None and attempt.answered_at > instant
+    return attempt.outcome == "in_doubt" or late
 
 
 def _told(what: str, those: list[object]) -> str:

@@ -22,7 +22,9 @@ def read_rows(db: psycopg.Connection[Any], evidence: Evidence) -> None:
     ]
     evidence.attempts = [
         AttemptRow(*row)
-        for row in db.execute("SELECT notice_id, number, gateway, claimed_at, outcome, answer FROM attempt")
+        for row in db.execute(
+            "SELECT notice_id, number, gateway, claimed_at, outcome, answer, answered_at FROM attempt"
+        )
     ]
     evidence.receipts = [
         ReceiptRow(id_, notice, attempt, status, match, int(relay) if relay and relay.isdigit() else None)

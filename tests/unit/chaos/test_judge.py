@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -99,6 +100,18 @@ def test_whoever_calls_an_accepted_message_refused_repeats_it_blindly_after_any_
         receipts=[receipt(attempt=2)],
     )
     assert judge(evidence).figures["twice"] == 1
+
+
+def test_an_answer_that_was_written_after_the_repeat_leaves_it_one_of_policy():
+    def repeat(answered: float) -> Evidence:
+        evidence = repeated(HORIZON)
+        first = replace(
+            evidence.attempts[0], outcome="accepted", answered_at=BEGAN + timedelta(seconds=answered)
+        )
+        return replace(evidence, attempts=[first, evidence.attempts[1]])
+
+    assert judge(repeat(HORIZON + 1)).clean
+    assert found(repeat(HORIZON - 1)).startswith("sent twice")
 
 
 @pytest.mark.parametrize(
