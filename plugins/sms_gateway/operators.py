@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +56,8 @@ class SendNoticesOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send until nothing can be sent now; defer when there will be more."""
+        import uvloop
+
         from fatoura.receipts.secret import receipt_secret
         from fatoura.sending.outlook import Wait
         from fatoura.sending.sender import Sender
@@ -72,7 +73,7 @@ class SendNoticesOperator(BaseOperator):
             worker=f"{context['run_id']} lane {self.lane}",
         )
         with recorded_stage(cycle_id, "send", supplement=key.supplement, run_id=context["run_id"]) as stage:
-            result = asyncio.run(self._sender.run())
+            result = uvloop.run(self._sender.run())
             stage.counts = {
                 "lane": self.lane,
                 "segments": 0,
