@@ -63,8 +63,9 @@ class AirflowRound(Round):
         stack.push_async_callback(asyncio.to_thread, self._running.command, "stack", "down")
         await self._up()
         expected = await asyncio.to_thread(self._land)
-        while not self._gate.count("seen"):
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(self.PATIENCE):
+            while not self._gate.count("seen"):
+                await asyncio.sleep(0.1)
         rows = await asyncio.to_thread(self._running.query, "SELECT id FROM notice")
         if len(rows) != expected:
             raise RuntimeError(f"{len(rows)} notices were planned, {expected} should have been")
@@ -88,6 +89,7 @@ class AirflowRound(Round):
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
             "FATOURA_LANDING_POLL": str(_LOOK_SECONDS),
+            "FATOURA_AIRFLOW_PORT": str(own_port()),
             "FATOURA_GATEWAY_PORT": str(gateway_port),
             "FATOURA_RECEIVER_PORT": str(receiver_port),
             "FATOURA_RECEIVER_URL": f"http://127.0.0.1:{self.relay.port}",

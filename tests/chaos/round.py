@@ -62,7 +62,7 @@ class Round(ABC):
     LEASE: ClassVar[float]
     HORIZON: ClassVar[float]
     PATIENCE: ClassVar[float]
-    """Seconds from the last strike until everything must be over."""
+    """Seconds from the last strike until everything must be over; twice as long from the first request."""
 
     def __init__(
         self, dice: Dice, scenario: Scenario, *, folder: Path, messages: int, keep: bool = False
@@ -87,8 +87,11 @@ class Round(ABC):
             strikes = [asyncio.create_task(self._strike_at(one)) for one in self._scenario.strikes]
             noise = asyncio.create_task(self._make_noise())
             try:
-                await asyncio.gather(*strikes, noise)
-                stuck = not await self._settled()
+                async with asyncio.timeout(2 * self.PATIENCE):
+                    await asyncio.gather(*strikes, noise)
+                    stuck = not await self._settled()
+            except TimeoutError:
+                stuck = True
             finally:
                 for task in (*strikes, noise, *self._work):
                     task.cancel()
