@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from tests.bench import parsing, planning, sending
+from tests.bench import million, parsing, planning, sending
 from tests.bench.ground import BenchError, Ground
 from tests.bench.results import table
 
 if TYPE_CHECKING:
     from tests.bench.results import Measure
 
-PARTS = ("planning", "parsing", "sending")
+PARTS = ("planning", "parsing", "sending", "million")
 _QUICK = 100_000
 
 
@@ -28,9 +28,18 @@ _QUICK = 100_000
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1), help="Medians are over these.")
 @click.option("--quick", is_flag=True, help=f"The same as --rows {_QUICK:,}.".replace(",", ""))
 @click.option("--only", multiple=True, type=click.Choice(PARTS), help="Leave the other parts out.")
+@click.option(
+    "--seconds",
+    default=million.SECONDS,
+    show_default=True,
+    type=click.IntRange(2),
+    help="For how long a million messages are sent, and reported on.",
+)
 @click.option("--check", is_flag=True, help="End with 1 when something is missed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")
-def main(rows: int, runs: int, quick: bool, only: tuple[str, ...], check: bool, as_json: bool) -> None:
+def main(
+    rows: int, runs: int, quick: bool, only: tuple[str, ...], seconds: int, check: bool, as_json: bool
+) -> None:
     """Measure speed and memory, as ratios to something bare in the same run.
 
     Nothing here fails for being slow, unless --check asks for it: on a busy machine even ratios waver.
@@ -52,6 +61,8 @@ def main(rows: int, runs: int, quick: bool, only: tuple[str, ...], check: bool, 
                 measures += parsing.measure(ground, runs)
             if not only or "sending" in only:
                 measures += sending.measure(ground, runs)
+            if "million" in only or not (only or quick):
+                measures += million.measure(ground, seconds)
     except BenchError as error:
         raise click.ClickException(str(error)) from None
     if as_json:

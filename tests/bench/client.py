@@ -1,15 +1,15 @@
-"""Who sends in the bench, in a process of its own: a bare client, or a sender as a send task has it.
+"""Who sends in the bench, in a process of its own: a bare client, or a send task, Airflow included.
 
 Arguments: ``bare|sender COUNT GATEWAY USERNAME PASSWORD RECEIPTS UNTIL``, the last one of ``accepted``,
-``called-back`` (a bare server was given all final receipts), ``settled`` (all receipts are matched). Or
-``request 0 GATEWAY …``, which only shows what would be written. Prints JSON.
+``called-back`` (a bare server was given all final receipts), ``settled`` (all receipts are matched), or
+the seconds after which a sender is asked to stop. Or ``request 0 GATEWAY …``, which only shows what would be
+written; or ``settle 0 GATEWAY …``, which does what a settle task does. Prints JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from fatoura.gateways import GatewayConfig, create_gateway, receipt_path
 from fatoura.gateways.interface import Message
 from fatoura.receipts.secret import receipt_secret
 from fatoura.settings import get_settings
+from tests.bench.task import become_a_task, peak
 from tests.notices import TEXT
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ async def send(count: int, through: Gateway, receipts: str, until: str) -> dict[
     with connect() as connection:
         cycle = connection.scalar(text("SELECT id FROM billing_cycle"))
     sender = Sender(cycle, [through], receiver=(receipts, receipt_secret()), worker="bench")
+    if until.isdigit():
+        asyncio.get_running_loop().call_later(int(until), sender.stop)
     began = time.monotonic()
     result = await sender.run()
     sent = time.monotonic()
@@ -145,9 +148,26 @@ async def send(count: int, through: Gateway, receipts: str, until: str) -> dict[
     }
 
 
+def settle() -> dict[str, Any]:
+    """Match what has come, and count where the cycle stands, as a settle task does."""
+    from sqlalchemy import text
+
+    from fatoura.database import connect
+    from fatoura.receipts.matching import match_receipts, unpark_known
+    from fatoura.receipts.settling import settlement
+
+    unpark_known()
+    match_receipts()
+    with connect() as connection:
+        cycle = connection.scalar(text("SELECT id FROM billing_cycle"))
+        return {"states": settlement(connection, cycle).states}
+
+
 def main(who: str, count: int, address: str, username: str, password: str, receipts: str, until: str) -> None:
     """Send; print what it took."""
     through = gateway(address, username, password)
+    if who in ("sender", "settle"):
+        become_a_task()
     began = time.process_time()
     answer: dict[str, Any]
     if who == "request":
@@ -155,10 +175,12 @@ def main(who: str, count: int, address: str, username: str, password: str, recei
         answer = {"request": written, "receipts": receipt_path(NAME, receipt_secret())}
     elif who == "bare":
         answer = uvloop.run(bare(count, through, address, receipts, until))
+    elif who == "settle":
+        answer = settle()
     else:
         answer = uvloop.run(send(count, through, receipts, until))
     answer["cpu"] = time.process_time() - began
-    answer["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1_000_000
+    answer["peak"] = peak()
     json.dump(answer, sys.stdout)
 
 

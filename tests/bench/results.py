@@ -24,6 +24,7 @@ class Measure:
     :param limit: the most that the median may be: of the ratios if there are any, else of the values.
     :param least: the least that it may be, in the same way.
     :param aim: what it should rather be.
+    :param left_out: why it was not measured, and has no values.
     """
 
     part: str
@@ -34,11 +35,12 @@ class Measure:
     limit: float | None = None
     least: float | None = None
     aim: float | None = None
+    left_out: str = ""
 
     @property
-    def median(self) -> float:
-        """The median of the values."""
-        return median(self.runs)
+    def median(self) -> float | None:
+        """The median of the values, if there are any."""
+        return median(self.runs) if self.runs else None
 
     @property
     def ratio(self) -> float | None:
@@ -49,6 +51,8 @@ class Measure:
     def met(self) -> bool | None:
         """Whether it reaches what it has to; nothing when there is nothing to reach."""
         value = self.median if self.ratio is None else self.ratio
+        if value is None:
+            return None
         if self.limit is not None:
             return value <= self.limit
         return None if self.least is None else value >= self.least
@@ -60,12 +64,13 @@ class Measure:
             "what": self.what,
             "unit": "ratio" if self.unit == "x" else self.unit,
             "runs": [round(value, 4) for value in self.runs],
-            "median": round(self.median, 4),
+            "median": None if self.median is None else round(self.median, 4),
             "ratio": None if self.ratio is None else round(self.ratio, 3),
             "limit": self.limit,
             "least": self.least,
             "aim": self.aim,
             "met": self.met,
+            "left_out": self.left_out or None,
         }
 
 
@@ -84,18 +89,20 @@ def table(measures: Sequence[Measure]) -> Table:
             drawn.add_row(f"[bold]{part}[/bold]")
         drawn.add_row(
             f"  {measure.what}",
-            _said(measure.median, measure.unit),
-            _spread(measure),
+            "" if measure.median is None else _said(measure.median, measure.unit),
+            "" if measure.median is None else _spread(measure),
             "" if measure.ratio is None else _said(measure.ratio, "x"),
             _to_reach(measure),
-            {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[measure.met],
+            f"left out: {measure.left_out}"
+            if measure.left_out
+            else {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[measure.met],
         )
     return drawn
 
 
 def _said(value: float, unit: str) -> str:
     digits = {"s": 2, "x": 1 if value >= 1 else 2}.get(unit, 0)
-    return f"{value:,.{digits}f} {_SIGNS.get(unit, unit)}"
+    return f"{value:,.{digits}f} {_SIGNS.get(unit, unit)}".rstrip()
 
 
 def _spread(measure: Measure) -> str:

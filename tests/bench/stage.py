@@ -7,22 +7,17 @@ runs. Prints what the stage returned and what it took, as JSON.
 from __future__ import annotations
 
 import json
-import resource
-import runpy
 import sys
 import time
 from dataclasses import asdict
 
-from fatoura.settings import PROJECT_ROOT
+from tests.bench.task import become_a_task, peak
 
 
 def main(name: str, cycle: str) -> None:
     """Run one stage."""
-    import airflow.sdk.execution_time.task_runner
-
-    del airflow
-    runpy.run_path(str(PROJECT_ROOT / "dags" / "billing_cycle.py"))
-    before = _peak()
+    become_a_task()
+    before = peak()
     from fatoura.cycles.keys import ExtractKey
 
     key = ExtractKey.parse(cycle)
@@ -49,13 +44,7 @@ def main(name: str, cycle: str) -> None:
         case _:
             raise SystemExit(2)
     took = {"seconds": time.monotonic() - began, "cpu": time.process_time() - cpu}
-    json.dump({"outcome": outcome, **took, "peak": _peak(), "peak_before": before}, sys.stdout)
-
-
-def _peak() -> float:
-    """Return the most memory that this process has had, in megabytes."""
-    # The kernel counts in the process that started this one, which has always had less than Airflow takes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1_000_000
+    json.dump({"outcome": outcome, **took, "peak": peak(), "peak_before": before}, sys.stdout)
 
 
 if __name__ == "__main__":
