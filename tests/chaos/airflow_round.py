@@ -20,7 +20,7 @@ from fatoura.stack import processes
 from fatoura.stack.airflow_api import AirflowApiError
 from fatoura.stack.keys import GATEWAY_USER, Keys
 from tests.chaos.evidence import Evidence, Planned
-from tests.chaos.reading import ledger_faults, read_rows
+from tests.chaos.reading import LIST_DOUBTS, ledger_faults, read_listed, read_rows
 from tests.chaos.round import Round
 from tests.chaos.services import accepted_by_sandbox, leaks, own_port, sandbox_drained, wait_until
 from tests.e2e.running import DAG, RunningStack
@@ -282,6 +282,7 @@ class AirflowRound(Round):
         )
         with psycopg.connect(host=str(postgres.socket), user="postgres", dbname="fatoura") as db:
             read_rows(db, evidence)
+        evidence.listed = read_listed(self._running.command(*LIST_DOUBTS))
         evidence.ledger = ledger_faults(postgres.url("fatoura"), CYCLE)
         var = self._folder / "var"
         evidence.reached_network = accepted_by_sandbox(var / "sandbox" / "requests.jsonl")

@@ -104,6 +104,8 @@ class Evidence:
     :param clock_offset: how far the business's clock is ahead of the machine's.
     :param reached_network: by notice, how often it reached the SMS centre behind the gateway; null where
         nobody could look there.
+    :param listed: notices in doubt that `fatoura notices doubts` shows, and that do not go out again by
+        themselves.
     :param ledger: what breaks the ledger's identity; empty when it holds.
     :param leaked: names of logs in which a number or a text was found.
     """
@@ -118,6 +120,7 @@ class Evidence:
     handed: list[Handed] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     reached_network: Counter[UUID] | None = None
+    listed: frozenset[UUID] = frozenset()
     ledger: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)

@@ -204,7 +204,9 @@ class _Judge:
             if not (row.state == "rejected" and not moved):
                 self._lost(f"{row.state}, and no gateway ever took it", notice)
         elif row.state == "in_doubt" and repeatable and doubts < 2:
-            self._lost("left in doubt, neither repeated nor on the list", notice)
+            self._lost("left in doubt, and not repeated", notice)
+        elif row.state == "in_doubt" and notice not in self.evidence.listed:
+            self._lost("left in doubt, and on no list", notice)
         if decisive and row.state not in _FINAL:
             self.found["a final receipt did not settle its notice"].append(notice)
         if len(moved) > 1 or (moved and moved[0] != row.state):

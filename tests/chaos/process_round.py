@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter, defaultdict
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fatoura.settings import PROJECT_ROOT
 from tests.chaos.evidence import Evidence, Planned
 from tests.chaos.planning import CYCLE, MORNING, digit_of, plan_cycle
-from tests.chaos.reading import ledger_faults, read_rows
+from tests.chaos.reading import LIST_DOUBTS, ledger_faults, read_listed, read_rows
 from tests.chaos.round import Round
 from tests.chaos.sender import BLIND, GATEWAYS
 from tests.chaos.services import Kannel, Receiver, SandboxGateway, SenderProcess, leaks, own_port
@@ -271,6 +275,10 @@ class ProcessRound(Round):
                 planned=self._planned,
             )
             read_rows(db, evidence)
+        command = (sys.executable, "-m", "fatoura", *LIST_DOUBTS)
+        environment = {**os.environ, **self._environment}
+        listed = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, check=True)
+        evidence.listed = read_listed(listed.stdout.decode())
         evidence.ledger = ledger_faults(self._database.server.url(self._name), CYCLE)
         evidence.reached_network = sum(
             (gateway.reached_network(self._notice_of) for gateway in self.gateways.values()), Counter()

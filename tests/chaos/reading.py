@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import sqlalchemy
 
@@ -32,6 +34,17 @@ def read_rows(db: psycopg.Connection[Any], evidence: Evidence) -> None:
             "SELECT id, notice_id, attempt, status, match, raw->'query'->>'relay' FROM receipt"
         )
     ]
+
+
+LIST_DOUBTS = ("notices", "doubts", "--json", "--limit", "100000")
+"""Arguments of `fatoura`: what a person would see of the messages in doubt."""
+
+
+def read_listed(told: str) -> frozenset[UUID]:
+    """Read the command's answer: those that do not go out again by themselves."""
+    document = json.loads(told)
+    assert document["total"] == len(document["doubts"])
+    return frozenset(UUID(doubt["id"]) for doubt in document["doubts"] if doubt["next"] != "resend")
 
 
 def ledger_faults(url: str, cycle: str) -> list[str]:

@@ -51,8 +51,9 @@ def faults_table(results: Sequence[RoundResult]) -> Table:
         "between gateway and receiver": {f"receipts: {name}": told for name, told in RECEIPT_FAULTS.items()},
         "besides": NOISE,
         "strikes": STRIKES,
-        "strikes at real Airflow": AIRFLOW_STRIKES,
     }
+    if any(result.kind == "airflow" for result in results):
+        groups["strikes at real Airflow"] = AIRFLOW_STRIKES
     named: set[str] = set()
     for group, faults in groups.items():
         drawn.add_section()

@@ -52,6 +52,7 @@ def round_of(
         handed=[seen()] if handed is None else handed,
         attempts=[claim()] if attempts is None else attempts,
         receipts=[receipt()] if receipts is None else receipts,
+        listed=frozenset([ONE]),
         **more,
     )
 
@@ -131,7 +132,14 @@ def test_an_answer_that_was_written_after_the_repeat_leaves_it_one_of_policy():
         ),
         (
             round_of("in_doubt", attempts=[claim(1, "in_doubt")], receipts=[]),
-            "lost: left in doubt, neither repeated nor on the list",
+            "lost: left in doubt, and not repeated",
+        ),
+        (
+            replace(
+                round_of("in_doubt", repeatable=False, attempts=[claim(1, "in_doubt")], receipts=[]),
+                listed=frozenset(),
+            ),
+            "lost: left in doubt, and on no list",
         ),
         (
             round_of("accepted", handed=[seen(result="open")], receipts=[]),
