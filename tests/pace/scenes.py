@@ -61,9 +61,11 @@ def steady(folder: Path, *, processes: int, limit: float, segments: int = 1, sec
     )
 
 
-def changed_limit(folder: Path, *, limits: tuple[float, ...], processes: int = 2) -> list[Rate]:
+def changed_limit(
+    folder: Path, *, limits: tuple[float, ...], processes: int = 2, seconds: float = 3
+) -> list[Rate]:
     """Send, and change the limit every few seconds; a change has half a second to be taken up."""
-    seconds, taken_up = 3.0, 0.5
+    taken_up = 0.5
     cycle = _plan("changed", int(sum(limits) * (seconds + 2)))
     began = []
     with _ground(folder, limits[0]) as ground:
@@ -178,10 +180,10 @@ def urgent_in_the_same_cycle(folder: Path, *, urgent: int = 100, limit: float = 
     with _ground(folder, limit) as ground:
         ground.send(cycle, "mixed-1", "mixed-2")
         ground.wait_for(cycle, 1)
-        time.sleep(3)
+        time.sleep(2)
         planned = time.time()
         _plan("mixed", urgent, kind="cutoff_warning", priority=10, first=90_000)
-        time.sleep(urgent / limit + 5)
+        time.sleep(urgent / limit + 3)
         return _passing(ground.finish(), planned, limit)
 
 
