@@ -315,7 +315,14 @@ class SandboxGateway:
         self._child = _python(
             [
                 *("-m", "fatoura", "gateway", "sandbox", "--port", str(self._port), "--by-last-digit"),
-                *("--receipt-delay", "0.05", "--log", str(self._folder / "requests.jsonl")),
+                *(
+                    "--receipt-delay",
+                    "0.05",
+                    "--reject",
+                    "0.01",
+                    "--log",
+                    str(self._folder / "requests.jsonl"),
+                ),
             ],
             self._environment,
             self._folder / "sandbox.log",
