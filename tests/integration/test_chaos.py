@@ -36,14 +36,20 @@ def database() -> Iterator[Database]:
 
 
 async def verdict_on(
-    database: Database, gateway: str, *strikes: str, number: int, blind: bool = False, **shares
+    database: Database,
+    gateway: str,
+    *strikes: str,
+    number: int,
+    messages: int = MESSAGES,
+    blind: bool = False,
+    **shares: dict[str, float],
 ) -> Verdict:
     """Run a round in which this is struck, one after the other."""
     struck = tuple(Strike((index + 1) / (len(strikes) + 1), what, 0.3) for index, what in enumerate(strikes))
     scenario = Scenario(gateways=(gateway,), strikes=struck, noise=5, burst=500, **shares)
     folder = database.server.var / f"round-{number}"
     result = await ProcessRound(
-        Dice(SEED, number), scenario, database=database, folder=folder, messages=MESSAGES, blind=blind
+        Dice(SEED, number), scenario, database=database, folder=folder, messages=messages, blind=blind
     ).run()
     return result.verdict
 
@@ -69,9 +75,12 @@ async def test_everything_killed_at_once_loses_nothing_and_repeats_nothing(datab
 
 
 async def test_a_sender_that_repeats_blindly_is_found_out(database):
-    # A receipt that came first would hide it: nobody sends again what is known to be delivered.
-    late = {"receipt_shares": {"late": 1.0}}
-    verdict = await verdict_on(database, "sandbox", number=3, blind=True, **late)
+    shares = {
+        "request_shares": {"reset before answer": 0.1},
+        # One that came first would hide it: nobody sends again what is known to be delivered.
+        "receipt_shares": {"late": 1.0},
+    }
+    verdict = await verdict_on(database, "sandbox", number=3, messages=100, blind=True, **shares)
     assert verdict.figures["twice"] > 0
     told = {violation.split(":")[0] for violation in verdict.violations}
     assert {"sent twice", "believed refused, and accepted"} <= told
