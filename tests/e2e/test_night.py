@@ -16,7 +16,7 @@ import click
 import pytest
 
 from fatoura.stack.local import POOL
-from tests.e2e.running import RunningStack, eventually
+from tests.e2e.running import DAG, RunningStack, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,12 +94,9 @@ def test_a_cycle_that_does_not_fit_into_the_day_waits_for_the_next_without_a_wor
     def tell(what: str) -> None:
         account.append(f"{time.monotonic() - began:7.1f} s   {clock.read():%a %d %H:%M:%S}   {what}")
 
-    def senders(run_id: str) -> list[str]:
-        tasks = running.stack.api.tasks("billing_cycle", run_id)
-        return [task["state"] for task in tasks if task["task_id"] == "send"]
-
     def waits(run_id: str) -> bool:
-        return senders(run_id) == ["deferred"] * SLOTS
+        tasks = running.stack.api.tasks(DAG, run_id)
+        return [task["state"] for task in tasks if task["task_id"] == "send"] == ["deferred"] * SLOTS
 
     large = running.sample(LARGE, "--invoices", "600", "--subscribed", "0.5", "--seed", "31")["noticed"]
     tiny = running.sample(TINY, "--invoices", "20", "--subscribed", "0.5", "--seed", "32")["noticed"]
@@ -114,8 +111,8 @@ def test_a_cycle_that_does_not_fit_into_the_day_waits_for_the_next_without_a_wor
     eventually(lambda: waits(run_id))
     in_the_evening = len(running.accepted())
     assert 20 < in_the_evening < large
-    tell(f"{in_the_evening} sent; both send tasks are {' and '.join(senders(run_id))}")
     assert "waiting for window, until 2026-05-25 09:00:00+01:00" in running.log(run_id, "send")
+    tell(f"{in_the_evening} sent; both send tasks are deferred until Monday at 09:00")
 
     # The night: nobody works, and there is room for others.
     clock.set("2026-05-23T23:30:00")
@@ -178,7 +175,7 @@ def running_tasks(running: RunningStack) -> list[Any]:
     """Return the tasks of billing cycles that hold a worker, or are about to."""
     answer = running.stack.api._request(
         "GET",
-        "/dags/billing_cycle/dagRuns/~/taskInstances",
+        f"/dags/{DAG}/dagRuns/~/taskInstances",
         params={"state": ["running", "queued", "scheduled"]},
     )
     found: list[Any] = answer["task_instances"]
