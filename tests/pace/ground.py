@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from click.testing import CliRunner
 from sqlalchemy import text
 
-from fatoura.database import begin, connect
-from fatoura.sending import routing
+from fatoura.cli import main
+from fatoura.database import connect
 from tests.chaos.sender import GATEWAYS
 from tests.pace.arrivals import read_arrivals
 from tests.processes import Child, free_port
@@ -78,8 +79,8 @@ class Ground:
 
     def limit(self, rate: float) -> None:
         """Change the limit, in segments a second, as an operator does."""
-        with begin() as connection:
-            routing.adjust(connection, GATEWAY, rate=rate)
+        done = CliRunner().invoke(main, ["gateway", "set", GATEWAY, "--rate", f"{rate:g}"])
+        assert done.exit_code == 0, done.output
 
     def wait_for(self, cycle: int, accepted: int, seconds: float = 60) -> float:
         """Wait until so many notices of a cycle are accepted; return when, in seconds since the epoch."""
