@@ -141,7 +141,8 @@ class AirflowRound(Round):
                     await asyncio.sleep(strike.pause)
                     await self._up()
                 case "kill task" | "kill worker":
-                    await asyncio.to_thread(self._kill_sending, strike.what == "kill worker")
+                    if not await asyncio.to_thread(self._kill_sending, strike.what == "kill worker"):
+                        self._faults[strike.what] -= 1
                 case "kill stack":
                     await asyncio.to_thread(self._kill, self._running.stack.leftovers)
                     self.relay.drop_connections()
@@ -173,8 +174,8 @@ class AirflowRound(Round):
                     process.kill()
             psutil.wait_procs(found, timeout=5)
 
-    def _kill_sending(self, supervisor: bool) -> None:
-        """Kill a send task that runs, if one does within a while."""
+    def _kill_sending(self, supervisor: bool) -> bool:
+        """Kill a send task that runs; tell whether one did within a while."""
         mark = self._running.stack.environment.mark
 
         def sending() -> list[psutil.Process]:
@@ -187,12 +188,14 @@ class AirflowRound(Round):
             return [one for one in processes.marked(mark, ["scheduler"]) if one.pid in pids]
 
         if not wait_until(lambda: bool(sending()), 30) or not (found := sending()):
-            return
+            return False
         with contextlib.suppress(psutil.Error):
             victim = self._dice.random("victim").choice(found)
             if supervisor and (parent := victim.parent()) is not None:
                 parent.kill()
             victim.kill()
+            return True
+        return False
 
     async def _ask(self, request: Callable[..., object], *arguments: Any, **more: Any) -> None:
         """Ask Airflow for something; again while its API is not there."""
