@@ -191,7 +191,8 @@ class AirflowRound(Round):
             return False
         with contextlib.suppress(psutil.Error):
             victim = self._dice.random("victim").choice(found)
-            if supervisor and (parent := victim.parent()) is not None:
+            # Its parent may be gone, and the machine's first process have taken its place.
+            if supervisor and (parent := victim.parent()) in processes.marked(mark, ["scheduler"]):
                 parent.kill()
             victim.kill()
             return True
