@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,9 @@ class SendNoticesOperator(BaseOperator):
             receiver=(get_settings().receiver_url, receipt_secret()),
             worker=f"{context['run_id']} lane {self.lane}",
         )
+        # What a task has in memory stays there to its end: to go through all of Airflow for garbage again and
+        # again takes a sixth of the time.
+        gc.freeze()
         with recorded_stage(cycle_id, "send", supplement=key.supplement, run_id=context["run_id"]) as stage:
             result = uvloop.run(self._sender.run())
             stage.counts = {

@@ -9,6 +9,7 @@ written; or ``settle 0 GATEWAY …``, which does what a settle task does. Prints
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -178,6 +179,7 @@ def main(who: str, count: int, address: str, username: str, password: str, recei
     elif who == "settle":
         answer = settle()
     else:
+        gc.freeze()  # as the task does
         answer = uvloop.run(send(count, through, receipts, until))
     answer["cpu"] = time.process_time() - began
     answer["peak"] = peak()
