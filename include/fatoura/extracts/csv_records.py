@@ -126,6 +126,8 @@ class _Cutter:
 
     def _at_once(self, piece: bytes) -> Records | None:
         """Cut whole records at once; return nothing when one of them is broken."""
+        if piece.startswith(_BOM):
+            return None  # Arrow would drop it, as at the start of a file; here it belongs to the first field
         try:
             table = pyarrow.csv.read_csv(
                 pa.BufferReader(piece),
