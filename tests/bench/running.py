@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
 
+from tests.bench.cores import on
 from tests.bench.ground import BenchError, Ground
 from tests.integration.kannel import stack
 from tests.processes import Child, free_port
@@ -82,13 +83,15 @@ def bare_server(ground: Ground) -> Iterator[str]:
 
 
 @contextmanager
-def kannel() -> Iterator[stack.KannelStack]:
-    """Run Kannel with its spool in memory."""
+def kannel(cores: set[int] | None = None) -> Iterator[stack.KannelStack]:
+    """Run Kannel with its spool in memory; on these cores only, or on all."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="kannel-", dir=memory if os.access(memory, os.W_OK) else None))
     running = stack.KannelStack(folder)
     try:
-        yield running.start()
+        with on(cores) if cores else nullcontext():
+            running.start()
+        yield running
     finally:
         running.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,8 @@
 """How fast messages go out and receipts come in: one sender, receiver and database, beside bare things.
 
 Messages go into a bare HTTP server, and into real Kannel with its spool in memory, which gives receipts;
-beside the sender, `wrk` and a bare client make the same requests. All share the machine.
+beside the sender, `wrk` and a bare client make the same requests. Kannel has one half of the cores, and
+whoever sends the other; as information the same on all cores together.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from tests.bench.cores import apart
 from tests.bench.ground import BenchError, Ground
 from tests.bench.results import Measure
 from tests.bench.running import (
@@ -40,6 +42,7 @@ _SETTLED_BY_WRK = 60_000  # more than it can give receipts for in its time
 
 _INTO_SINK = "Messages into a bare server"
 _INTO_KANNEL = "Messages into real Kannel"
+_ON_ALL_CORES = "The same, all on the same cores"
 _RECEIPTS = "Receipts"
 
 
@@ -55,14 +58,22 @@ def measure(ground: Ground, runs: int) -> list[Measure]:
         one: dict[str, float] = {}
         with bare_server(ground) as server:
             one |= _into_sink(ground, server, wrk=not no_wrk)
-            if not no_kannel:
-                one |= _into_kannel(ground, server, wrk=not no_wrk)
+        if not no_kannel:
+            with apart(ground.server_pid) as cores, bare_server(ground) as server, kannel(cores) as running:
+                one |= _into_kannel(ground, server, running, wrk=not no_wrk)
+                one |= _end_to_end(ground, server, running)
+            with bare_server(ground) as server, kannel() as running:
+                together = _into_kannel(ground, server, running, wrk=not no_wrk)
+                together |= _end_to_end(ground, server, running)
+            one |= {f"together, {name}": value for name, value in together.items()}
         if not no_wrk:
             one |= _receipts(ground)
         for name, value in one.items():
             found[name].append(value)
         rates = (
-            f"{name} {value:.0f}/s" for name, value in one.items() if not name.startswith(("cpu", "mem"))
+            f"{name} {value:.0f}/s"
+            for name, value in one.items()
+            if "cpu" not in name and "memory" not in name
         )
         ground.say(f"sending, run {number} of {runs}: {', '.join(rates)}")
     return _measures(found, no_kannel, no_wrk)
@@ -83,34 +94,37 @@ def _into_sink(ground: Ground, server: str, *, wrk: bool) -> dict[str, float]:
     return found | {"sink, sender": MESSAGES / answer["sent_seconds"]}
 
 
-def _into_kannel(ground: Ground, server: str, *, wrk: bool) -> dict[str, float]:
-    """Send with receipts to a bare server, `wrk` before and after the sender; then end to end."""
+def _into_kannel(ground: Ground, server: str, running: stack.KannelStack, *, wrk: bool) -> dict[str, float]:
+    """Send with receipts to a bare server, `wrk` before and after the sender."""
     found = {}
     environment = settings(ground, "postgres")
-    with kannel() as running:
-        account = [running.base_url, stack.USERNAME, stack.PASSWORD]
-        where = [*account, server, "accepted"]
-        by_wrk = [wrk_sends(ground, environment, where)] if wrk else []
+    account = _account(running)
+    where = [*account, server, "accepted"]
+    by_wrk = [wrk_sends(ground, environment, where)] if wrk else []
+    wait_until_quiet(server)
+    with copied(ground, "to_send") as database:
+        # For as long as wrk: Kannel takes up messages faster while it has few to pass on.
+        arguments = ["tests.bench.client", "sender", MESSAGES, *account, server, WRK_SECONDS]
+        answer = ground.run(arguments, settings(ground, database)).answer
+    if not answer["accepted"]:
+        raise BenchError("Kannel accepted nothing")
+    found["Kannel, sender"] = answer["accepted"] / answer["sent_seconds"]
+    wait_until_quiet(server)
+    if wrk:
+        by_wrk.append(wrk_sends(ground, environment, where))
+        found["Kannel, wrk"] = sum(by_wrk) / len(by_wrk)
         wait_until_quiet(server)
-        with copied(ground, "to_send") as database:
-            # For as long as wrk: Kannel takes up messages faster while it has few to pass on.
-            arguments = ["tests.bench.client", "sender", MESSAGES, *account, server, WRK_SECONDS]
-            answer = ground.run(arguments, settings(ground, database)).answer
-        if not answer["accepted"]:
-            raise BenchError("Kannel accepted nothing")
-        found["Kannel, sender"] = answer["accepted"] / answer["sent_seconds"]
-        wait_until_quiet(server)
-        if wrk:
-            by_wrk.append(wrk_sends(ground, environment, where))
-            found["Kannel, wrk"] = sum(by_wrk) / len(by_wrk)
-            wait_until_quiet(server)
-        answer = client(ground, environment, "bare", MESSAGES, [*account, server, "called-back"])
-        found["Kannel, client"] = MESSAGES / answer["sent_seconds"]
-        found["Kannel, client, called back"] = MESSAGES / answer["settled_seconds"]
-        return found | _end_to_end(ground, running, account)
+    return found
 
 
-def _end_to_end(ground: Ground, running: stack.KannelStack, account: list[str]) -> dict[str, float]:
+def _end_to_end(ground: Ground, server: str, running: stack.KannelStack) -> dict[str, float]:
+    """Send until all receipts are given; beside a bare client, a send task with the receiver."""
+    account = _account(running)
+    answer = client(ground, settings(ground, "postgres"), "bare", MESSAGES, [*account, server, "called-back"])
+    bare = {
+        "Kannel, client": MESSAGES / answer["sent_seconds"],
+        "Kannel, client, called back": MESSAGES / answer["settled_seconds"],
+    }
     port = free_port()
     with copied(ground, "to_send") as database:
         environment = settings(ground, database, receiver_port=port)
@@ -124,12 +138,16 @@ def _end_to_end(ground: Ground, running: stack.KannelStack, account: list[str]) 
         raise BenchError(f"not every message came back: {answer}")
     cpu = {"sender": answer["cpu"], **watch.cpu}
     memory = {"sender": answer["peak"], **watch.memory}
-    return {
+    return bare | {
         "Kannel, sender with receiver": MESSAGES / answer["sent_seconds"],
         "Kannel, sender, settled": MESSAGES / answer["settled_seconds"],
         **{f"cpu {name}": seconds for name, seconds in cpu.items()},
         **{f"memory {name}": megabytes for name, megabytes in memory.items()},
     }
+
+
+def _account(running: stack.KannelStack) -> list[str]:
+    return [running.base_url, stack.USERNAME, stack.PASSWORD]
 
 
 # --- Receipts
@@ -166,7 +184,7 @@ def _measures(found: Mapping[str, list[float]], no_kannel: str, no_wrk: str) -> 
 
     def tell(part: str, what: str, name: str, beside: str = "", unit: str = "/s", **target: Any) -> None:
         if name not in found:
-            reason = no_kannel if name.startswith(("Kannel", "cpu", "memory")) and no_kannel else no_wrk
+            reason = no_kannel if part in (_INTO_KANNEL, _ON_ALL_CORES) and no_kannel else no_wrk
             measures.append(Measure(part, what, (), unit, left_out=reason))
             return
         ratios = (
@@ -202,6 +220,15 @@ def _measures(found: Mapping[str, list[float]], no_kannel: str, no_wrk: str) -> 
         tell(_INTO_KANNEL, f"… processor time, {name}", f"cpu {name}", unit="s")
     for name in ("sender", "receiver", "database"):
         tell(_INTO_KANNEL, f"… memory, {name}", f"memory {name}", unit="MB")
+    tell(_ON_ALL_CORES, "wrk", "together, Kannel, wrk")
+    tell(_ON_ALL_CORES, "one send task", "together, Kannel, sender", "together, Kannel, wrk")
+    tell(_ON_ALL_CORES, "bare client, until all receipts are given", "together, Kannel, client, called back")
+    tell(
+        _ON_ALL_CORES,
+        "one send task, until all are settled",
+        "together, Kannel, sender, settled",
+        "together, Kannel, client, called back",
+    )
     tell(_RECEIPTS, "receiver with no database", "receipts, no database")
     tell(_RECEIPTS, "receiver, stored and taken", "receipts, taken", "receipts, no database")
     tell(_RECEIPTS, "… beside messages into Kannel", "receipts, taken", "Kannel, sender", least=3)

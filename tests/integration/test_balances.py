@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from fatoura.cli import main
 from fatoura.gateways import GatewayConfig, create_gateway
+from fatoura.gateways.interface import Balance
 from fatoura.gateways.sandbox import Sandbox, SandboxOptions
 from fatoura.sending import balances
 from fatoura.sending.sender import Sender
@@ -64,15 +65,20 @@ async def test_of_two_gateways_each_needs_as_much_as_its_share():
     assert result.short == {}  # the second one gets what the first cannot take, and that is nothing
 
 
+async def look_up():
+    async def ask():
+        return Balance(Decimal(350), "SMS")
+
+    return await balances.look_up({NAME: ask})
+
+
 async def test_a_provider_is_asked_once_in_a_while_however_many_senders_there_are():
     plan_notices(1)
     async with L2TFake() as fake:
-        one = gateway(fake)
-        await send(1, one)
-        told = await asyncio.gather(*(balances.look_up([one]) for _ in range(3)))
-        assert told == [{}, {}, {}]
+        await send(1, gateway(fake))
+        assert await asyncio.gather(*(look_up() for _ in range(3))) == [{}, {}, {}]
         run_sql("UPDATE gateway SET balance_asked_at = now() - interval '11 minutes'")
-        told = await asyncio.gather(*(balances.look_up([one]) for _ in range(3)))
+        told = await asyncio.gather(*(look_up() for _ in range(3)))
     assert sorted(len(one) for one in told) == [0, 0, 1]
 
 

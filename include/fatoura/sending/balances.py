@@ -15,14 +15,12 @@ from sqlalchemy import Connection, text
 
 from fatoura.database import begin, connect
 from fatoura.errors import FatouraError
-from fatoura.gateways.session import Session
-from fatoura.gateways.transport import Transport
 from fatoura.sending import routing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from fatoura.gateways.interface import Balance, Gateway
+    from fatoura.gateways.interface import Balance
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +30,19 @@ ASKED_EVERY = timedelta(minutes=10)
 COUNTS_SEGMENTS = "SMS"
 """The unit of a balance that can be compared with what is planned."""
 
-_TIMEOUT_SECONDS = 5
+_PATIENCE_SECONDS = 5
 
 
-async def look_up(gateways: Sequence[Gateway]) -> dict[str, Balance]:
-    """Ask those providers that can be asked, and were not asked lately; keep what they say.
+async def look_up(askable: Mapping[str, Callable[[], Awaitable[Balance]]]) -> dict[str, Balance]:
+    """Ask those providers that were not asked lately; keep what they say.
 
+    :param askable: asks the provider, by gateway.
     :returns: what was told just now, by gateway.
     """
-    askable = [gateway for gateway in gateways if gateway.capabilities.balance]
     if not askable:
         return {}
-    due = await asyncio.to_thread(_claim, [gateway.name for gateway in askable])
-    answers = await asyncio.gather(*(_ask(gateway) for gateway in askable if gateway.name in due))
+    due = await asyncio.to_thread(_claim, list(askable))
+    answers = await asyncio.gather(*(_ask(name, askable[name]) for name in sorted(due)))
     told = {name: balance for name, balance in answers if balance is not None}
     if told:
         await asyncio.to_thread(_keep, told)
@@ -67,15 +65,18 @@ def shortages(cycle_id: int, balances: dict[str, Balance]) -> dict[str, str]:
     }
 
 
-async def _ask(gateway: Gateway) -> tuple[str, Balance | None]:
+async def _ask(name: str, ask: Callable[[], Awaitable[Balance]]) -> tuple[str, Balance | None]:
     try:
-        async with Transport(connections=1, timeout=_TIMEOUT_SECONDS) as transport:
-            balance = await Session(gateway, transport).balance()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            balance = await ask()
+    except TimeoutError:
+        log.warning("the balance at %s is not known: no answer within %d s", name, _PATIENCE_SECONDS)
+        return name, None
     except FatouraError as error:
-        log.warning("the balance at %s is not known: %s", gateway.name, error)
-        return gateway.name, None
-    log.info("the balance at %s is %s %s", gateway.name, f"{balance.amount:,}", balance.unit)
-    return gateway.name, balance
+        log.warning("the balance at %s is not known: %s", name, error)
+        return name, None
+    log.info("the balance at %s is %s %s", name, f"{balance.amount:,}", balance.unit)
+    return name, balance
 
 
 def _claim(names: list[str]) -> set[str]:

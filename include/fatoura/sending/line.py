@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from fatoura.gateways.interface import Gateway
+    from fatoura.gateways.interface import Balance, Gateway
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,14 @@ class Line:
         """While the provider refuses everything for a time."""
         self.idle = False
         """Whether there was nothing for it at its last looks, and it is not looking just now."""
+
+    async def balance(self) -> Balance:
+        """Ask the provider what is left of the account, before the line runs.
+
+        :raises BadInput: see `Session.balance`.
+        """
+        async with self._transport:
+            return await self._session.balance()
 
     async def run(self, lines: Sequence[Line]) -> None:
         """Send until no line has anything to do now.

@@ -86,7 +86,9 @@ class Sender:
         :raises GatewayStopped: when every provider refuses everything for good.
         """
         await asyncio.to_thread(self._register)
-        told = await balances.look_up(self._gateways)
+        told = await balances.look_up(
+            {line.gateway.name: line.balance for line in self._lines if line.gateway.capabilities.balance}
+        )
         self._result.short = await asyncio.to_thread(balances.shortages, self._cycle_id, told)
         idle_since = time.monotonic()
         while True:
