@@ -231,6 +231,14 @@ def _measures(found: Mapping[str, list[float]], no_kannel: str, no_wrk: str) -> 
     )
     tell(_RECEIPTS, "receiver with no database", "receipts, no database")
     tell(_RECEIPTS, "receiver, stored and taken", "receipts, taken", "receipts, no database")
-    tell(_RECEIPTS, "… beside messages into Kannel", "receipts, taken", "Kannel, sender", least=3)
+    # All share the cores there too, where receipts are taken in.
+    tell(
+        _RECEIPTS,
+        "… beside messages on the same cores",
+        "receipts, taken",
+        "together, Kannel, sender",
+        least=3,
+    )
+    tell(_RECEIPTS, "… beside messages into Kannel on cores of its own", "receipts, taken", "Kannel, sender")
     tell(_RECEIPTS, "… until all are matched", "receipts, matched")
     return measures
