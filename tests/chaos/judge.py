@@ -211,13 +211,15 @@ class _Judge:
             self.found["a final receipt did not settle its notice"].append(notice)
         if len(moved) > 1 or (moved and moved[0] != row.state):
             self.found["settled by more than one final word, or by another one"].append(notice)
-        # Who dies before it answers may have accepted: a receipt tells.
-        if "accepted" in results or ("open" in results and moved):
+        # Who dies before it answers may have accepted: a receipt tells, an intermediate one too.
+        if "accepted" in results or ("open" in results and self._settled_by_receipt(notice)):
             self.figures["seen"] += 1
         elif row.state == "rejected":
             self.figures["refused"] += 1
         elif row.state == "in_doubt":
             self.figures["unseen"] += 1
+        elif "open" in results:
+            self.found["neither seen, nor refused, nor on the list"].append(notice)
         self.figures["unconfirmed"] += row.state == "accepted"
         if doubts:
             self.figures["in doubt"] += 1

@@ -142,7 +142,7 @@ def test_an_answer_that_was_written_after_the_repeat_leaves_it_one_of_policy():
             "lost: left in doubt, and on no list",
         ),
         (
-            round_of("accepted", handed=[seen(result="open")], receipts=[]),
+            round_of("accepted", handed=[seen(result="open")], receipts=[receipt("accepted")]),
             "believed accepted, and never was",
         ),
         (round_of("accepted", attempts=[claim(1, None)], receipts=[]), "an attempt without an outcome"),
@@ -263,6 +263,17 @@ def test_every_planned_message_was_seen_refused_or_is_on_the_list():
 
 
 def test_a_gateway_that_died_before_it_answered_has_seen_what_a_receipt_tells_of():
-    verdict = judge(round_of(handed=[seen(result="open")], attempts=[claim(1, "in_doubt")]))
-    assert verdict.clean
-    assert verdict.figures["seen"] == 1
+    died = {"handed": [seen(result="open")], "attempts": [claim(1, "in_doubt")]}
+    for verdict in (
+        judge(round_of(**died)),
+        judge(round_of("accepted", receipts=[receipt("accepted")], **died)),
+    ):
+        assert verdict.clean, verdict.violations
+        assert verdict.figures["seen"] == 1
+
+
+def test_a_message_that_nothing_tells_of_is_found():
+    evidence = round_of(
+        "accepted", handed=[seen(result="open")], attempts=[claim(1, "in_doubt")], receipts=[]
+    )
+    assert found(evidence).startswith("neither seen, nor refused, nor on the list")
