@@ -21,7 +21,7 @@ from tests.e2e.running import DAG, RunningStack, eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 LARGE, TINY = "2026-05-T1", "2026-05-T2"
 BEFORE_SENDING = ("extract", "validate", "match", "render", "release")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.judge import Verdict
 
-pytestmark = [pytest.mark.database, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.database, pytest.mark.timeout(600)]
 
 MESSAGES = 300
 SEED = 7
