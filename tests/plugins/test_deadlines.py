@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
 from fatoura.settings import PROJECT_ROOT
 from operations.deadlines import RunBegan
+from tests.plugins.component import run_as_component
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,22 +28,8 @@ print(json.dumps([stored["reference"], read.reference.reference_name, read.inter
 
 
 def test_the_deadline_of_a_cycle_is_stored_and_read_by_airflow(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _STORED_AND_READ.format(dags=str(PROJECT_ROOT / "dags"))],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=os.environ
-        | {
-            "AIRFLOW_HOME": str(tmp_path / "airflow"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:1/nowhere",
-        },
-    )
-    assert done.returncode == 0, done.stderr
-    stored, read, seconds = json.loads(done.stdout.splitlines()[-1])
+    program = _STORED_AND_READ.format(dags=str(PROJECT_ROOT / "dags"))
+    stored, read, seconds = json.loads(run_as_component(program, tmp_path))
     assert stored["__class_path"] == "operations.deadlines.RunBegan"
     # By this name Airflow would compute it anew when a task is cleared, and fail.
     assert stored["reference_type"] != "DagRunQueuedAtDeadline"

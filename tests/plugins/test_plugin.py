@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from fatoura.settings import PROJECT_ROOT
+from tests.plugins.component import run_as_component
 
 _REGISTERED = """
 import json, sys
@@ -42,31 +39,11 @@ print(*sys.modules)
 """
 
 
-def run(program: str, tmp_path: Any) -> str:
-    """Run a program as a component of Airflow that has our plugins folder, and no database."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=os.environ
-        | {
-            "AIRFLOW_HOME": str(tmp_path / "airflow"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:1/nowhere",
-        },
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
-
-
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the API server registers."""
     program = _REGISTERED.format(before="import airflow.api_fastapi.app")
-    document: dict[str, Any] = json.loads(run(program, tmp_path_factory.mktemp("api")))
+    document: dict[str, Any] = json.loads(run_as_component(program, tmp_path_factory.mktemp("api")))
     return document
 
 
@@ -104,7 +81,7 @@ def test_the_links_of_tasks_are_known(registered):
 
 
 def test_a_worker_pays_for_no_web_framework_and_for_nothing_heavy(tmp_path):
-    loaded = set(run(_LOADED, tmp_path).split())
+    loaded = set(run_as_component(_LOADED, tmp_path).split())
     assert "fatoura_plugin" in loaded
     assert "operations.links" in loaded
     assert {"operations.pages", "great_expectations", "pandas", "matplotlib", "fatoura.sending.sender"} & (
