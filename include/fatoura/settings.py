@@ -7,6 +7,7 @@ SMS provider live in Airflow connections, not here.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -77,7 +78,6 @@ class Settings(BaseSettings):
     # Sending
     sms_conn_ids: str = Field(
         "fatoura_sms",
-        pattern=r"^[A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*$",
         description="Airflow connections of the SMS providers, separated by commas, in the order of "
         "fall-back.",
     )
@@ -188,6 +188,19 @@ class Settings(BaseSettings):
                 "a sender id is 1 to 11 ASCII characters; gateways take a longer one and drop it"
             )
         return value
+
+    @field_validator("sms_conn_ids")
+    @classmethod
+    def _gateways_are_told_apart(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if not all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in names):
+            raise ValueError(
+                "name the Airflow connections of the SMS providers, separated by commas; a name has letters, "
+                "digits, and the signs _ . -"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError("a connection stands there twice")
+        return ",".join(names)
 
     @property
     def gateways(self) -> tuple[str, ...]:
