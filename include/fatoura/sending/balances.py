@@ -106,8 +106,8 @@ def _keep(told: dict[str, Balance]) -> None:
 
 
 def _planned_segments(connection: Connection, cycle_id: int) -> int:
-    found: int = connection.execute(
-        text("SELECT coalesce(sum(segments), 0) FROM notice WHERE cycle_id = :cycle AND state = 'planned'"),
+    found: int | None = connection.scalar(
+        text("SELECT sum(segments) FROM notice WHERE cycle_id = :cycle AND state = 'planned'"),
         {"cycle": cycle_id},
-    ).scalar_one()
-    return int(found)
+    )
+    return found or 0
