@@ -103,7 +103,7 @@ def billing_cycle():
 
     @task
     def schedule_cutoff(cycle, run_id=None):
-        from fatoura.cutoff import schedule_cases
+        from fatoura.cutoff.scheduling import schedule_cases
 
         return asdict(schedule_cases(ExtractKey.parse(cycle).cycle, run_id=run_id))
 

@@ -134,7 +134,7 @@ def schema_page() -> str:
 
 
 def _points_to(column: Column[Any], table: Table) -> str | None:
-    names = {"cycle_id": "billing_cycle"}
+    names = {"cycle_id": "cycle"}
     target = names.get(column.name) or column.name.removesuffix("_id")
     found = column.name.endswith("_id") and target in metadata.tables and target != table.name
     return target if found else None

@@ -40,13 +40,10 @@ def plan_notices(
     } | columns
     with begin() as connection:
         connection.execute(
-            text(
-                "INSERT INTO billing_cycle (key, issue_date) VALUES (:cycle, '2026-05-20') "
-                "ON CONFLICT DO NOTHING"
-            ),
+            text("INSERT INTO cycle (key, issue_date) VALUES (:cycle, '2026-05-20') ON CONFLICT DO NOTHING"),
             values,
         )
-        cycle_id = connection.scalar(text("SELECT id FROM billing_cycle WHERE key = :cycle"), values)
+        cycle_id = connection.scalar(text("SELECT id FROM cycle WHERE key = :cycle"), values)
         connection.execute(
             text(
                 f"""

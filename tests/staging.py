@@ -71,7 +71,7 @@ def stage_extract(
     with begin() as connection:
         cycle_id = connection.scalar(
             text(
-                "INSERT INTO billing_cycle (key, issue_date) VALUES (:key, :day) "
+                "INSERT INTO cycle (key, issue_date) VALUES (:key, :day) "
                 "ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id"
             ),
             {"key": key.cycle, "day": ISSUED},

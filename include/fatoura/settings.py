@@ -67,6 +67,10 @@ class Settings(BaseSettings):
         Path(__file__).with_name("calendar") / "calendar.yaml",
         description="Sending hours, Ramadan hours, fixed holidays, grace: data, with validity dates.",
     )
+    cutoff_rules: Path = Field(
+        Path(__file__).with_name("cutoff") / "rules.yaml",
+        description="Who is warned that supply may be cut, and when: data, with validity dates.",
+    )
     districts_file: Path = Field(
         Path(__file__).with_name("extracts") / "districts.csv",
         description="Known district codes with their French and Arabic names.",

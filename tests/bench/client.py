@@ -128,7 +128,7 @@ async def send(count: int, through: Gateway, receipts: str, until: str) -> dict[
             )
 
     with connect() as connection:
-        cycle = connection.scalar(text("SELECT id FROM billing_cycle"))
+        cycle = connection.scalar(text("SELECT id FROM cycle"))
     sender = Sender(cycle, [through], receiver=(receipts, receipt_secret()), worker="bench")
     if until.isdigit():
         asyncio.get_running_loop().call_later(int(until), sender.stop)
@@ -160,7 +160,7 @@ def settle() -> dict[str, Any]:
     unpark_known()
     match_receipts()
     with connect() as connection:
-        cycle = connection.scalar(text("SELECT id FROM billing_cycle"))
+        cycle = connection.scalar(text("SELECT id FROM cycle"))
         return {"states": settlement(connection, cycle).states}
 
 

@@ -49,7 +49,7 @@ def plan_cycle(
     with connection.transaction(), connection.cursor() as cursor:
         cycle = _one(
             cursor,
-            "INSERT INTO billing_cycle (key, issue_date) VALUES (%s, '2026-05-20') RETURNING id",
+            "INSERT INTO cycle (key, issue_date) VALUES (%s, '2026-05-20') RETURNING id",
             [CYCLE],
         )
         extract = _one(

@@ -99,7 +99,7 @@ def seed_cycle(
         edges.append(edge)
     values["edges"] = edges[:-1]
     values["cycle"] = run(
-        "INSERT INTO billing_cycle (key, issue_date) VALUES (:key, '2026-05-20') RETURNING id"
+        "INSERT INTO cycle (key, issue_date) VALUES (:key, '2026-05-20') RETURNING id"
     ).scalar_one()
     values["extract"] = run(
         """

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from fatoura.calendar import Hours, decide_day
-from fatoura.cutoff import schedule_cases
+from fatoura.cutoff.scheduling import schedule_cases
 from fatoura.cycles.keys import ExtractKey
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput

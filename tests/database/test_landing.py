@@ -55,7 +55,7 @@ def matched(key: str) -> None:
     with begin() as connection:
         connection.execute(
             text(
-                "WITH c AS (INSERT INTO billing_cycle (key, issue_date) VALUES (:key, '2026-05-20') "
+                "WITH c AS (INSERT INTO cycle (key, issue_date) VALUES (:key, '2026-05-20') "
                 "RETURNING id) INSERT INTO extract (cycle_id, source, location, manifest, digest, "
                 "declared_rows, declared_total_millimes, loaded_at, matched_at) "
                 "SELECT id, 'landing', '', '{}', '', 0, 0, now(), now() FROM c"

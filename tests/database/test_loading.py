@@ -121,7 +121,7 @@ def execute(statement: str, **values: object):
 
 
 def assert_nothing_is_kept() -> None:
-    assert execute("SELECT count(*) FROM billing_cycle")[0][0] == 0
+    assert execute("SELECT count(*) FROM cycle")[0][0] == 0
     assert execute("SELECT count(*) FROM extract")[0][0] == 0
     assert execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'")[0][0] == 0
     assert execute("SELECT count(*) FROM stage")[0][0] == 0
@@ -163,7 +163,7 @@ def test_the_cycle_and_the_extract_are_registered(landing):
     [one] = execute(
         "SELECT c.key, c.issue_date, e.supplement, e.source, e.location, e.manifest, e.declared_rows, "
         "e.declared_total_millimes, e.loaded_at, e.validated_at FROM extract e "
-        "JOIN billing_cycle c ON c.id = cycle_id"
+        "JOIN cycle c ON c.id = cycle_id"
     )
     assert one[:5] == ("2026-05-T1", date(2026, 5, 20), 0, "landing", str(folder))
     assert one[5] == json.loads((folder / "manifest.json").read_text())
@@ -435,7 +435,7 @@ def test_a_changed_extract_replaces_what_has_not_gone_out(landing, state):
     assert counts() == {"rejected_row": 0, "invoice": 0, "notice": 0, "cutoff_case": 0}
     assert [one["invoice_number"] for one in staged(again.extract_id)] == ["A-3"]
     assert execute("SELECT validated_at, rejected_rows, matched_at FROM extract") == [(None, None, None)]
-    assert execute("SELECT issue_date FROM billing_cycle") == [(date(2026, 5, 19),)]
+    assert execute("SELECT issue_date FROM cycle") == [(date(2026, 5, 19),)]
 
 
 @pytest.mark.parametrize("state", ["sending", "in_doubt", "accepted"])
@@ -502,7 +502,7 @@ def test_a_supplement_needs_its_cycles_extract(landing):
     loaded = load(supplement)
     assert loaded.cycle_id == first.cycle_id
     assert staged(loaded.extract_id)[0]["amount_i"] == 1
-    assert execute("SELECT issue_date FROM billing_cycle") == [(date(2026, 5, 20),)]
+    assert execute("SELECT issue_date FROM cycle") == [(date(2026, 5, 20),)]
 
 
 def test_a_changed_extract_under_a_supplement_is_refused(landing):

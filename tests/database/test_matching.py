@@ -339,7 +339,7 @@ def test_every_row_ends_in_exactly_one_bucket(database, rows, rejected, before, 
         for table in staged.scalars().all():
             connection.execute(text(f"DROP TABLE staging.{table}"))
         connection.execute(
-            text("TRUNCATE billing_cycle, extract, rejected_row, invoice, subscription, stage CASCADE")
+            text("TRUNCATE cycle, extract, rejected_row, invoice, subscription, stage CASCADE")
         )
     for reference, (state, arm) in before.items():
         subscribe(reference, state=state, study_arm=arm)

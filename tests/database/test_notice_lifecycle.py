@@ -60,7 +60,7 @@ def plan(key=KEY, **changed) -> None:
 
 def claim() -> Message:
     with begin() as connection:
-        cycle = connection.scalar(text("SELECT id FROM billing_cycle"))
+        cycle = connection.scalar(text("SELECT id FROM cycle"))
         [claimed] = claims.claim(
             connection,
             cycle,

@@ -301,7 +301,7 @@ steps = st.lists(
 def test_in_any_order_of_supplements_runs_and_sending_the_last_figures_are_the_only_ones_to_go_out(drawn):
     with begin() as connection:
         connection.execute(
-            text("TRUNCATE notice, invoice, subscription, stage, rejected_row, extract, billing_cycle")
+            text("TRUNCATE notice, invoice, subscription, stage, rejected_row, extract, cycle")
         )
     for n in range(4):
         subscribe(f"00000000{n}", language=("ar", "fr")[n % 2])

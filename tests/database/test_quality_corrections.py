@@ -65,8 +65,7 @@ def match(key: ExtractKey) -> None:
     with begin() as connection:
         connection.execute(
             text(
-                "UPDATE extract SET matched_at = now() FROM billing_cycle AS c "
-                "WHERE c.id = cycle_id AND c.key = :key"
+                "UPDATE extract SET matched_at = now() FROM cycle AS c WHERE c.id = cycle_id AND c.key = :key"
             ),
             {"key": key.cycle},
         )

@@ -77,7 +77,7 @@ def stand(key: ExtractKey, extract_id: int, records: list[dict[str, Any]], revis
                 "SELECT :id, :n, c.id, :invoice_number, :revision, :customer_reference, :district, :supply, "
                 "CAST(:period_start AS date), CAST(:period_end AS date), :amount_due_millimes, "
                 "CAST(:due_date AS date), CAST(:issue_date AS date), CAST(:estimated AS boolean), "
-                "'unsubscribed', 'not_subscribed' FROM billing_cycle AS c WHERE c.key = :key"
+                "'unsubscribed', 'not_subscribed' FROM cycle AS c WHERE c.key = :key"
             ),
             [
                 {**one, "n": n, "id": extract_id, "key": key.cycle, "revision": revision}
@@ -449,7 +449,7 @@ def earlier(count: int, *, rows: int = 40, median: int = 85_400, total: int = 3_
             connection.execute(
                 text(
                     "WITH c AS ("
-                    "INSERT INTO billing_cycle (key, issue_date) VALUES (:key, :issued) RETURNING id), "
+                    "INSERT INTO cycle (key, issue_date) VALUES (:key, :issued) RETURNING id), "
                     "e AS (INSERT INTO extract (cycle_id, source, location, manifest, digest, declared_rows, "
                     "declared_total_millimes, loaded_at, validated_at) "
                     "SELECT id, 'landing', '', '{}', '', :rows, :total, now(), now() FROM c) "
@@ -517,12 +517,12 @@ def test_a_supplement_is_not_compared_with_earlier_cycles() -> None:
 def test_later_cycles_and_credits_are_nothing_to_compare_with() -> None:
     earlier(3, total=-5)
     with begin() as connection:
-        connection.execute(text("UPDATE billing_cycle SET issue_date = '2027-01-01' WHERE key = 'E1'"))
+        connection.execute(text("UPDATE cycle SET issue_date = '2027-01-01' WHERE key = 'E1'"))
     load(CYCLE, good())
     assert "2 earlier cycles" in validate_extract(CYCLE).skipped[0]
 
     with begin() as connection:
-        connection.execute(text("UPDATE billing_cycle SET issue_date = '2026-01-01' WHERE key = 'E1'"))
+        connection.execute(text("UPDATE cycle SET issue_date = '2026-01-01' WHERE key = 'E1'"))
     outcome = validate_extract(CYCLE)
 
     assert outcome.tripped == []

@@ -40,7 +40,7 @@ def rows(statement: str) -> list:
 def test_every_figure_is_the_count_of_its_rows(database):
     seeded()
     seeded(key="another-cycle", rows=500)  # must not be counted
-    cycle = "(SELECT id FROM billing_cycle WHERE key = '2026-05-T1')"
+    cycle = "(SELECT id FROM cycle WHERE key = '2026-05-T1')"
     notices = rows(f"SELECT * FROM notice WHERE cycle_id = {cycle}")
     f = figures()
 
@@ -211,7 +211,7 @@ def test_receipts_without_our_id_are_known_by_the_providers(database):
             text(
                 "INSERT INTO receipt (gateway, raw, provider_id, status, match) "
                 "SELECT a.gateway, '{}', a.provider_id, 'delivered', 'repeated' FROM attempt a "
-                "JOIN notice n ON n.id = a.notice_id JOIN billing_cycle c ON c.id = n.cycle_id "
+                "JOIN notice n ON n.id = a.notice_id JOIN cycle c ON c.id = n.cycle_id "
                 "WHERE c.key = '2026-05-T1' LIMIT 5"
             )
         )
@@ -224,7 +224,7 @@ def test_the_next_report_tells_what_has_changed(database):
         connection.execute(
             text(
                 "INSERT INTO stage (cycle_id, name, started_at, finished_at, counts) "
-                "SELECT id, 'report', :at, :at, '{\"delivered\": 1, \"accepted\": 40}' FROM billing_cycle"
+                "SELECT id, 'report', :at, :at, '{\"delivered\": 1, \"accepted\": 40}' FROM cycle"
             ),
             {"at": datetime(2026, 5, 21, tzinfo=UTC)},
         )
@@ -242,7 +242,7 @@ def test_a_stage_that_ran_again_is_told_once_with_its_last_run(database):
         connection.execute(
             text(
                 "INSERT INTO stage (cycle_id, name, started_at, finished_at, counts) "
-                "SELECT id, 'render', :at, :at, '{\"planned\": 0}' FROM billing_cycle"
+                "SELECT id, 'render', :at, :at, '{\"planned\": 0}' FROM cycle"
             ),
             {"at": NOW},
         )
@@ -297,9 +297,7 @@ def test_the_phase_follows_the_notices(database):
 
 def test_a_cycle_that_is_not_matched_yet_is_being_prepared(database):
     with begin() as connection:
-        connection.execute(
-            text("INSERT INTO billing_cycle (key, issue_date) VALUES ('2026-06-T1', '2026-06-20')")
-        )
+        connection.execute(text("INSERT INTO cycle (key, issue_date) VALUES ('2026-06-T1', '2026-06-20')"))
     f = figures("2026-06-T1")
     assert f.phase is Phase.PREPARING
     assert f.overall.sent == 0

@@ -183,7 +183,7 @@ def test_a_cycle_with_an_extract_that_is_not_loaded_yet_has_a_page(database):
     with begin() as connection:
         connection.execute(
             text(
-                "WITH c AS (INSERT INTO billing_cycle (key, issue_date) VALUES ('new', '2026-06-20') "
+                "WITH c AS (INSERT INTO cycle (key, issue_date) VALUES ('new', '2026-06-20') "
                 "RETURNING id) "
                 "INSERT INTO extract (cycle_id, source, location, manifest, digest, declared_rows, "
                 "declared_total_millimes) SELECT id, 'landing', 'x', '{}', 'x', 10, 1000 FROM c"

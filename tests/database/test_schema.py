@@ -8,6 +8,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from fatoura.cutoff.states import CaseState
+from fatoura.cutoff.states import may_move as case_may_move
 from fatoura.database import begin, connect
 from fatoura.database.schema import metadata
 from fatoura.notices.states import State, may_move
@@ -68,3 +70,35 @@ def test_a_notice_begins_as_planned(database):
                 "('bill', 'A2', 1, 1, 'fr', 'gsm7', 1, 5, now(), now(), 60, 'delivered')"
             )
         )
+
+
+def open_case(connection, number: str) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO cutoff_case (invoice_number, cycle_id, subscription_id, customer_reference, "
+            "district, revision, notice_id, amount_due_millimes, due_date, warn_from) VALUES "
+            "(:number, 1, 1, '000000001', 'TUN1', 0, uuidv7(), 12500, '2026-06-25', '2026-06-30')"
+        ),
+        {"number": number},
+    )
+
+
+def test_the_database_refuses_exactly_what_the_machine_of_cases_forbids(database):
+    move = text("UPDATE cutoff_case SET state = :state WHERE invoice_number = :number")
+    for old, new in itertools.product(CaseState, CaseState):
+        number = f"{old}-{new}"
+        ways = [[CaseState.SCHEDULED]]
+        for way in ways:
+            if way[-1] is old:
+                break
+            ways += [[*way, after] for after in CaseState if case_may_move(way[-1], after)]
+        with begin() as connection:
+            open_case(connection, number)
+            for state in way[1:]:
+                connection.execute(move, {"state": state, "number": number})
+        if old is new or case_may_move(old, new):
+            with begin() as connection:
+                connection.execute(move, {"state": new, "number": number})
+        else:
+            with pytest.raises(IntegrityError, match="may not go from"), begin() as connection:
+                connection.execute(move, {"state": new, "number": number})

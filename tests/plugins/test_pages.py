@@ -71,7 +71,7 @@ def reports() -> Path:
 def load(key: str, *, reported: bool, run: str | None = RUN) -> None:
     with begin() as connection:
         cycle = connection.scalar(
-            text("INSERT INTO billing_cycle (key, issue_date) VALUES (:key, '2026-05-20') RETURNING id"),
+            text("INSERT INTO cycle (key, issue_date) VALUES (:key, '2026-05-20') RETURNING id"),
             {"key": key},
         )
     for name in ("extract", "report") if reported else ("extract",):

@@ -1,5 +1,1 @@
-"""Cut-off cases: who may be warned, and from which day on."""
-
-from fatoura.cutoff.scheduling import CasesScheduled, schedule_cases
-
-__all__ = ["CasesScheduled", "schedule_cases"]
+"""Cut-off warnings: who is warned that supply may be cut, who must not be, and what becomes of each case."""

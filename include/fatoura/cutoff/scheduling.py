@@ -89,9 +89,7 @@ def schedule_cases(cycle_key: str, *, run_id: str | None = None) -> CasesSchedul
     """
     key = ExtractKey.parse(cycle_key)
     with connect() as connection:
-        cycle_id = connection.scalar(
-            text("SELECT id FROM billing_cycle WHERE key = :key"), {"key": key.cycle}
-        )
+        cycle_id = connection.scalar(text("SELECT id FROM cycle WHERE key = :key"), {"key": key.cycle})
     if cycle_id is None:
         raise BadInput(f"there is no cycle {key.cycle!r}: no extract of it was loaded")
     with recorded_stage(cycle_id, "schedule_cutoff", supplement=key.supplement, run_id=run_id) as stage:

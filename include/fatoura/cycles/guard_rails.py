@@ -43,7 +43,7 @@ def cycle_figures(key: ExtractKey) -> Figures:
         extract = connection.execute(
             text(
                 "SELECT e.declared_rows, coalesce(e.rejected_rows, 0) AS rejected FROM extract e "
-                "JOIN billing_cycle c ON c.id = e.cycle_id "
+                "JOIN cycle c ON c.id = e.cycle_id "
                 "WHERE c.key = :cycle AND e.supplement = :supplement"
             ),
             {"cycle": key.cycle, "supplement": key.supplement},
@@ -56,7 +56,7 @@ def cycle_figures(key: ExtractKey) -> Figures:
                 SELECT count(*) AS messages, coalesce(sum(n.segments), 0) AS segments,
                     coalesce(sum(i.amount_due_millimes), 0) AS amount
                 FROM notice n
-                JOIN billing_cycle c ON c.id = n.cycle_id
+                JOIN cycle c ON c.id = n.cycle_id
                 JOIN invoice i ON i.invoice_number = n.subject AND i.revision + 1 = n.sequence
                 WHERE c.key = :cycle AND n.state = 'planned'
                 """
@@ -79,7 +79,7 @@ def refusal_of(key: ExtractKey) -> str | None:
     with connect() as connection:
         decision = connection.scalar(
             text(
-                "SELECT s.counts FROM stage s JOIN billing_cycle c ON c.id = s.cycle_id "
+                "SELECT s.counts FROM stage s JOIN cycle c ON c.id = s.cycle_id "
                 "WHERE c.key = :cycle AND s.supplement = :supplement AND s.name = 'release' "
                 "ORDER BY s.id DESC LIMIT 1"
             ),

@@ -14,7 +14,7 @@ def cycle_id_of(cycle_key: str) -> int:
     :raises BadInput: when no extract of it was ever loaded.
     """
     with connect() as connection:
-        found = connection.scalar(text("SELECT id FROM billing_cycle WHERE key = :key"), {"key": cycle_key})
+        found = connection.scalar(text("SELECT id FROM cycle WHERE key = :key"), {"key": cycle_key})
     if found is None:
         raise BadInput(f"there is no cycle {cycle_key!r}: no extract of it was loaded")
     return int(found)

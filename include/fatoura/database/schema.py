@@ -37,6 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from fatoura.cutoff.states import CaseState
 from fatoura.notices.states import Decision, State
 
 metadata = MetaData(
@@ -71,13 +72,16 @@ district = Table(
 
 # --- Cycles and extracts -----------------------------------------------------------------------------
 
-billing_cycle = Table(
-    "billing_cycle",
+cycle = Table(
+    "cycle",
     metadata,
     Column("id", Integer, Identity(), primary_key=True),
-    Column("key", Text, nullable=False, unique=True, comment="such as 2026-05-T1"),
-    Column("issue_date", Date, nullable=False),
+    Column("key", Text, nullable=False, unique=True, comment="such as 2026-05-T1, or cutoff-2026-06-29"),
+    Column("purpose", Text, nullable=False, server_default="billing"),
+    Column("issue_date", Date, nullable=False, comment="of its bills; of any other cycle, its day"),
     _instant("created_at", nullable=False, server_default=func.now()),
+    _one_of("purpose", "billing", "cutoff", "payment_received"),
+    comment="What is planned, sent and settled together: a billing cycle, a day's cut-off warnings, …",
 )
 
 announcement = Table(
@@ -93,7 +97,7 @@ extract = Table(
     "extract",
     metadata,
     Column("id", Integer, Identity(), primary_key=True),
-    Column("cycle_id", ForeignKey("billing_cycle.id"), nullable=False),
+    Column("cycle_id", ForeignKey("cycle.id"), nullable=False),
     Column("supplement", SmallInteger, nullable=False, server_default="0", comment="0: the cycle's extract"),
     Column("source", Text, nullable=False),
     Column("location", Text, nullable=False, comment="folder, or connection and query name"),
@@ -153,6 +157,8 @@ invoice = Table(
     UniqueConstraint("invoice_number", "revision"),
     _one_of("bucket", "unsubscribed", "suppressed", "held_out", "noticed"),
     CheckConstraint("(bucket = 'noticed') = (reason IS NULL)", name="reason_unless_noticed"),
+    # A customer's other bills tell whether an older one is still owed.
+    Index(None, "customer_reference", postgresql_where=text("subscription_id IS NOT NULL")),
     # The invoices of a cycle lie together, as its notices do.
     Index(None, "cycle_id", postgresql_using="brin"),
 )
@@ -413,7 +419,7 @@ statement_flaw = Table(
     comment="Lines that were set aside.",
 )
 
-# --- Calendar, cut-off, stages -----------------------------------------------------------------------
+# --- Calendar ------------------------------------------------------------------------------------------
 
 calendar_day = Table(
     "calendar_day",
@@ -427,28 +433,259 @@ calendar_day = Table(
     comment="Dated decisions that override the calendar's rules.",
 )
 
+# --- Payments and account facts ----------------------------------------------------------------------
+
+feed = Table(
+    "feed",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="as its manifest says; sorts in the order of time"),
+    Column("source", Text, nullable=False),
+    Column("location", Text, nullable=False, comment="folder, connection and query, or who pushed or typed"),
+    Column("manifest", JSONB, nullable=False),
+    Column("digest", Text, nullable=False, comment="sha256 over what it says and its parts, for sameness"),
+    Column("counts", JSONB, nullable=False, server_default="{}", comment="its rows by what became of them"),
+    _instant("loaded_at", nullable=False),
+    _instant("applied_at", comment="when cut-off cases took it up; null: still to be done"),
+    UniqueConstraint("content", "name"),
+    _one_of("content", "payments", "facts"),
+    _one_of("source", "landing", "database", "push", "command"),
+    Index("ix_feed_unapplied", "id", postgresql_where=text("applied_at IS NULL")),
+    comment="What other systems told of payments and accounts, one row a delivery.",
+)
+
+watermark = Table(
+    "watermark",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    _instant("complete_until", nullable=False, comment="all payments of the channel before it are here"),
+    Column("feed_id", ForeignKey("feed.id"), nullable=False, comment="which said so"),
+    comment="Up to when the payments of each channel are complete.",
+)
+
+payment = Table(
+    "payment",
+    metadata,
+    Column("payment_id", Text, primary_key=True),
+    Column(
+        "invoice_number", Text, primary_key=True, comment="one payment may pay several; may be unknown here"
+    ),
+    Column("amount_millimes", BigInteger, nullable=False, comment="over zero, also of a reversal"),
+    _instant("paid_at", nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reverses", Text, comment="of a reversal: the payment's id; the invoice is the same"),
+    Column("feed_id", Integer, nullable=False, comment="the feed that says so"),
+    Column("row_number", BigInteger, nullable=False, comment="in its feed, 1-based"),
+    _instant("known_until", nullable=False, comment="its feed's watermark of the channel: the later wins"),
+    Column("revision", SmallInteger, nullable=False, server_default="0", comment="one a correction"),
+    Column(
+        "counts_millimes",
+        BigInteger,
+        nullable=False,
+        comment="what it takes off the invoice; of a reversal what it puts back, below zero",
+    ),
+    Column("outcome", Text, nullable=False),
+    _one_of("kind", "payment", "reversal"),
+    _one_of("channel", "counter", "post", "bank", "web", "app", "debit"),
+    _one_of("outcome", "counted", "waits_for_payment", "exceeds_payment"),
+    CheckConstraint("amount_millimes > 0", name="amount"),
+    CheckConstraint("(kind = 'reversal') = (reverses IS NOT NULL)", name="reverses"),
+    # All that a balance needs: the table itself is not read.
+    Index(None, "invoice_number", postgresql_include=["counts_millimes"]),
+    Index(None, "reverses", postgresql_where=text("reverses IS NOT NULL")),
+    Index(None, "feed_id"),
+)
+
+account_fact = Table(
+    "account_fact",
+    metadata,
+    Column("fact_id", Text, primary_key=True),
+    Column("customer_reference", Text, nullable=False),
+    Column("invoice_number", Text, comment="null: of all invoices of the customer"),
+    Column("fact", Text, nullable=False),
+    Column("valid_from", Date, nullable=False),
+    Column("valid_until", Date, comment="its last day; null: until further notice"),
+    Column("set_by", Text, nullable=False),
+    Column("feed_id", Integer, nullable=False, comment="the feed that says so"),
+    Column("row_number", BigInteger, nullable=False),
+    Column("told_in", Text, nullable=False, comment="the feed's name: of two, the one that sorts later wins"),
+    Column("revision", SmallInteger, nullable=False, server_default="0", comment="one a correction"),
+    _one_of(
+        "fact",
+        "payment_plan",
+        "dispute",
+        "direct_debit",
+        "protected",
+        "estimate_review",
+        "cancelled",
+        "number_changed",
+        "contract_ended",
+    ),
+    # A fact that ends before it begins was taken back.
+    Index(None, "customer_reference"),
+    Index(None, "feed_id"),
+    comment="What changes whether a customer may be warned.",
+)
+
+superseded_row = Table(
+    "superseded_row",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="the payment_id or fact_id"),
+    Column("invoice_number", Text),
+    Column("was", JSONB, nullable=False, comment="the row as it stood, or as it came too late to stand"),
+    Column("feed_id", Integer, nullable=False, comment="the feed that said so"),
+    Column("superseded_by", Integer, nullable=False, comment="the feed that stands instead"),
+    _instant("superseded_at", nullable=False),
+    _one_of("content", "payments", "facts"),
+    Index(None, "subject"),
+    comment="Payments and facts as they stood before a correction.",
+)
+
+set_aside_row = Table(
+    "set_aside_row",
+    metadata,
+    Column("feed_id", Integer, primary_key=True, autoincrement=False),
+    Column("row_number", BigInteger, primary_key=True, autoincrement=False, comment="in its feed, 1-based"),
+    Column("part", Text, nullable=False),
+    Column("part_row", BigInteger, nullable=False, comment="1-based in its part, header excluded"),
+    Column("content", Text, nullable=False),
+    Column("reasons", ARRAY(Text), nullable=False, comment="field: code, for each thing that is wrong"),
+    Column("fields", JSONB, nullable=False, comment="the row as it came, unknown columns included"),
+    Column("subject", Text, comment="its payment_id or fact_id, where it can be read"),
+    Column("invoice_number", Text, comment="where it can be read"),
+    Column("customer_reference", Text, comment="where it can be read"),
+    _instant("settled_at", comment="when a person, or a good row of the same id, settled it"),
+    Column("settled_by", Text),
+    Column("settlement", Text, comment="in a person's words, or the feed that brought the good row"),
+    _one_of("content", "payments", "facts"),
+    Index(
+        "ix_set_aside_row_pending_invoice",
+        "invoice_number",
+        postgresql_where=text("settled_at IS NULL AND invoice_number IS NOT NULL"),
+    ),
+    Index(
+        "ix_set_aside_row_pending_customer",
+        "customer_reference",
+        postgresql_where=text("settled_at IS NULL AND customer_reference IS NOT NULL"),
+    ),
+    comment="Rows of feeds that break a rule. Until one is settled, whoever it names is not warned.",
+)
+
+# --- Cut-off warnings --------------------------------------------------------------------------------
+
 cutoff_case = Table(
     "cutoff_case",
     metadata,
     Column("invoice_number", Text, primary_key=True),
-    Column("cycle_id", Integer, nullable=False),
+    Column(
+        "sequence",
+        SmallInteger,
+        primary_key=True,
+        autoincrement=False,
+        server_default="1",
+        comment="2 when it was opened again, …",
+    ),
+    Column("cycle_id", Integer, nullable=False, comment="the billing cycle"),
     Column("subscription_id", BigInteger, nullable=False),
+    Column("customer_reference", Text, nullable=False),
+    Column("district", Text, nullable=False),
+    Column("revision", SmallInteger, nullable=False, comment="of the invoice"),
     Column("notice_id", Uuid, nullable=False, comment="the bill notice it follows"),
     Column("amount_due_millimes", BigInteger, nullable=False),
     Column("due_date", Date, nullable=False),
     Column("warn_from", Date, nullable=False, comment="first day on which it may be warned"),
-    Column("state", Text, nullable=False, server_default="scheduled"),
+    Column("opened_because", Text, nullable=False, server_default="billed"),
+    Column("state", Text, nullable=False, server_default=CaseState.SCHEDULED.value),
+    Column("reason", Text, comment="why it is left out or not warned"),
+    Column("left_out_until", Date, comment="the last day of the fact that leaves it out; null: not known"),
+    _instant("state_since", nullable=False, server_default=func.now()),
+    Column("under_way", Uuid, comment="the warning that has no final word yet"),
+    Column("warning_id", Uuid, comment="the first warning, once delivered"),
+    _instant("warned_at", comment="when it was delivered"),
+    Column("second_warning_id", Uuid, comment="the second one, once delivered"),
+    _instant("warned_again_at"),
+    Column("cut_from", Date, comment="the earliest day of the cut, as the customer was told"),
     _instant("created_at", nullable=False, server_default=func.now()),
-    _one_of("state", "scheduled"),
+    _one_of("state", *CaseState),
+    _one_of("opened_because", "billed", "reversal", "left_out_no_more", "corrected"),
     Index(None, "cycle_id"),
+    Index(None, "customer_reference"),
     Index(None, "warn_from", postgresql_where=text("state = 'scheduled'")),
+    Index(None, "due_date", postgresql_where=text("state = 'scheduled'")),
+    Index("ix_cutoff_case_warned", "cut_from", postgresql_where=text("state IN ('warned', 'warned_again')")),
+    Index("ix_cutoff_case_under_way", "under_way", postgresql_where=text("under_way IS NOT NULL")),
+    Index(
+        "ix_cutoff_case_left_out_until", "left_out_until", postgresql_where=text("left_out_until IS NOT NULL")
+    ),
+    postgresql_with={"fillfactor": "80"},
 )
+
+cutoff_decision = Table(
+    "cutoff_decision",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("invoice_number", Text, nullable=False),
+    Column("sequence", SmallInteger, nullable=False, comment="of the case"),
+    Column("day", Date, nullable=False),
+    _instant("decided_at", nullable=False),
+    Column("moment", Text, nullable=False, comment="when on the case's way it was decided"),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, comment="a code of fatoura.cutoff.reasons"),
+    Column("notice_kind", Text, comment="the notice that it is about"),
+    Column("notice_id", Uuid, comment="that notice, once it is planned"),
+    Column("cycle_id", Integer, comment="the day's cycle, of a decision of the daily run"),
+    Column("balance_millimes", BigInteger, comment="what was owed then"),
+    Column("cut_from", Date, comment="the earliest day of the cut, as decided"),
+    Column("evidence", JSONB, nullable=False, server_default="{}", comment="ids of the facts it rests on"),
+    Column("rules_version", Text, nullable=False),
+    Column("run_id", Text),
+    _one_of("moment", "due", "claim", "settled", "feed", "hand_over"),
+    _one_of("verdict", "notify", "leave_out", "letter", "warned", "hand_over", "withdraw", "reopen"),
+    Index(None, "invoice_number"),
+    Index(None, "cycle_id", postgresql_where=text("cycle_id IS NOT NULL")),
+    Index(None, "day", postgresql_using="brin"),
+    comment="Why a case went the way it went. Rows are never changed but for the notice planned from them.",
+)
+
+cutoff_list = Table(
+    "cutoff_list",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    _instant("made_at", nullable=False),
+    Column("watermarks", JSONB, nullable=False, comment="of each channel when it was made"),
+    Column("rules_version", Text, nullable=False),
+    Column("run_id", Text),
+    UniqueConstraint("kind", "day"),
+    _one_of("kind", "letters", "hand_over", "call_back"),
+    comment="Lists for people: letters to write, teams to send, teams to call back.",
+)
+
+cutoff_list_line = Table(
+    "cutoff_list_line",
+    metadata,
+    Column("list_id", Integer, primary_key=True, autoincrement=False),
+    Column("invoice_number", Text, primary_key=True),
+    Column("sequence", SmallInteger, nullable=False, comment="of the case"),
+    Column("balance_millimes", BigInteger, nullable=False, comment="when the list was made"),
+    Column("notice_id", Uuid, comment="the proof of notice; of a letter the message that did not arrive"),
+    _instant("delivered_at", comment="by the provider's clock"),
+    Column("receipt_id", BigInteger, comment="the raw receipt that says so"),
+    Index(None, "invoice_number"),
+)
+
+# --- Stages ------------------------------------------------------------------------------------------
 
 stage = Table(
     "stage",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
-    Column("cycle_id", ForeignKey("billing_cycle.id"), nullable=False),
+    Column("cycle_id", ForeignKey("cycle.id"), nullable=False),
     Column("supplement", SmallInteger, nullable=False, server_default="0"),
     Column("name", Text, nullable=False, comment="extract, validate, match, render, release, send, …"),
     Column("run_id", Text),

@@ -165,7 +165,7 @@ def find_unannounced(landing: str | LandingPath | None = None) -> list[Announcem
         matched = set(
             connection.execute(
                 text(
-                    "SELECT c.key FROM billing_cycle c JOIN extract e ON e.cycle_id = c.id "
+                    "SELECT c.key FROM cycle c JOIN extract e ON e.cycle_id = c.id "
                     "WHERE e.supplement = 0 AND e.matched_at IS NOT NULL"
                 )
             ).scalars()

@@ -189,10 +189,7 @@ def _standing(connection: Connection, key: ExtractKey) -> Row[Any] | None:
     loaded = {
         row.supplement: row
         for row in connection.execute(
-            text(
-                "SELECT e.*, c.key FROM extract e JOIN billing_cycle c ON c.id = e.cycle_id "
-                "WHERE c.key = :cycle"
-            ),
+            text("SELECT e.*, c.key FROM extract e JOIN cycle c ON c.id = e.cycle_id WHERE c.key = :cycle"),
             {"cycle": key.cycle},
         )
     }
@@ -297,7 +294,7 @@ def _refuse_if_loaded_elsewhere(
     found = connection.execute(
         text(
             "SELECT c.key, e.supplement, lower(p ->> 'sha256') AS sha256 FROM extract e "
-            "JOIN billing_cycle c ON c.id = e.cycle_id, jsonb_array_elements(e.manifest -> 'parts') p "
+            "JOIN cycle c ON c.id = e.cycle_id, jsonb_array_elements(e.manifest -> 'parts') p "
             "WHERE e.id <> :extract AND lower(p ->> 'sha256') = ANY(:checksums) ORDER BY e.id"
         ),
         {"extract": extract_id, "checksums": list(checksums)},
@@ -321,7 +318,7 @@ def _register(
     if not key.supplement:
         connection.execute(
             text(
-                "INSERT INTO billing_cycle (key, issue_date, created_at) VALUES (:key, :issue_date, :now) "
+                "INSERT INTO cycle (key, issue_date, created_at) VALUES (:key, :issue_date, :now) "
                 "ON CONFLICT (key) DO UPDATE SET issue_date = excluded.issue_date"
             ),
             {"key": key.cycle, "issue_date": manifest.issue_date, "now": now},
@@ -331,7 +328,7 @@ def _register(
             "INSERT INTO extract (cycle_id, supplement, source, location, manifest, digest, declared_rows, "
             "declared_total_millimes, unknown_columns, loaded_at) "
             "SELECT id, :supplement, :source, :location, CAST(:manifest AS jsonb), :digest, :rows, :total, "
-            ":unknown_columns, :now FROM billing_cycle WHERE key = :cycle "
+            ":unknown_columns, :now FROM cycle WHERE key = :cycle "
             "ON CONFLICT (cycle_id, supplement) DO UPDATE SET source = excluded.source, "
             "location = excluded.location, manifest = excluded.manifest, digest = excluded.digest, "
             "declared_rows = excluded.declared_rows, "

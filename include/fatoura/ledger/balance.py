@@ -76,7 +76,7 @@ def count_ledger(connection: Connection, cycle_key: str) -> Ledger:
 
     :raises BadInput: when there is no such cycle.
     """
-    cycle_id = connection.scalar(text("SELECT id FROM billing_cycle WHERE key = :key"), {"key": cycle_key})
+    cycle_id = connection.scalar(text("SELECT id FROM cycle WHERE key = :key"), {"key": cycle_key})
     if cycle_id is None:
         raise BadInput(f"there is no cycle {cycle_key!r}: no extract of it was loaded")
     extracted = connection.scalar(

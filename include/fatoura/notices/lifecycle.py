@@ -139,7 +139,7 @@ class Lives:
 _NOTICES = """
     SELECT n.*, c.key AS cycle, e.supplement, i.customer_reference, count(*) OVER () AS total
     FROM notice n
-    LEFT JOIN billing_cycle c ON c.id = n.cycle_id
+    LEFT JOIN cycle c ON c.id = n.cycle_id
     LEFT JOIN extract e ON e.id = n.extract_id
     LEFT JOIN LATERAL (
         SELECT customer_reference FROM invoice WHERE invoice_number = n.subject
@@ -235,7 +235,7 @@ def _as_id(asked: str) -> UUID | None:
 def _unknown(connection: Connection, asked: str) -> NoticeUnknown:
     invoice = connection.execute(
         text(
-            "SELECT i.bucket, i.reason, c.key FROM invoice i JOIN billing_cycle c ON c.id = i.cycle_id "
+            "SELECT i.bucket, i.reason, c.key FROM invoice i JOIN cycle c ON c.id = i.cycle_id "
             "WHERE i.invoice_number = :asked ORDER BY i.revision DESC LIMIT 1"
         ),
         {"asked": asked},

@@ -116,7 +116,7 @@ def _matched_extract(connection: Connection, key: ExtractKey) -> Row[Any]:
     row = connection.execute(
         text(
             "SELECT e.id, e.cycle_id, e.matched_at IS NOT NULL AS matched FROM extract e "
-            "JOIN billing_cycle c ON c.id = e.cycle_id WHERE c.key = :cycle AND e.supplement = :supplement"
+            "JOIN cycle c ON c.id = e.cycle_id WHERE c.key = :cycle AND e.supplement = :supplement"
         ),
         {"cycle": key.cycle, "supplement": key.supplement},
     ).one_or_none()
@@ -391,7 +391,7 @@ def _planned_notices(connection: Connection, cycle: str, language: str, n: int) 
                 SELECT n.kind, n.language, n.phone, n.text, n.segments, i.customer_reference
                 FROM (
                     SELECT * FROM notice
-                    WHERE cycle_id = (SELECT id FROM billing_cycle WHERE key = :cycle)
+                    WHERE cycle_id = (SELECT id FROM cycle WHERE key = :cycle)
                         AND state = 'planned' AND language = :language AND kind = ANY(:kinds)
                     ORDER BY priority, id LIMIT :n
                 ) n

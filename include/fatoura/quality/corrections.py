@@ -67,7 +67,7 @@ def export_rejected(key: ExtractKey, out: IO[str]) -> int:
     with connect() as connection:
         extract_id = connection.scalar(
             text(
-                "SELECT e.id FROM extract AS e JOIN billing_cycle AS c ON c.id = e.cycle_id "
+                "SELECT e.id FROM extract AS e JOIN cycle AS c ON c.id = e.cycle_id "
                 "WHERE c.key = :cycle AND e.supplement = :supplement"
             ),
             {"cycle": key.cycle, "supplement": key.supplement},
@@ -138,7 +138,7 @@ def _cycle(cycle: str) -> tuple[date, int]:
     with connect() as connection:
         found = connection.execute(
             text(
-                "SELECT c.issue_date, coalesce(max(e.supplement), 0) FROM billing_cycle AS c "
+                "SELECT c.issue_date, coalesce(max(e.supplement), 0) FROM cycle AS c "
                 "LEFT JOIN extract AS e ON e.cycle_id = c.id WHERE c.key = :key GROUP BY c.id"
             ),
             {"key": cycle},

@@ -82,7 +82,7 @@ def earlier_cycles(
             SELECT counts FROM (
               SELECT DISTINCT ON (c.id) c.id, c.issue_date, s.counts
               FROM stage AS s
-              JOIN billing_cycle AS c ON c.id = s.cycle_id
+              JOIN cycle AS c ON c.id = s.cycle_id
               JOIN extract AS e ON e.cycle_id = c.id AND e.supplement = 0 AND e.validated_at IS NOT NULL
               WHERE s.name = 'validate' AND s.supplement = 0
                 AND s.counts ->> 'median_millimes' IS NOT NULL

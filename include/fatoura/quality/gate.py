@@ -178,7 +178,7 @@ def _loaded_extract(key: ExtractKey) -> _Extract:
             text(
                 "SELECT e.id, e.cycle_id, coalesce((e.manifest ->> 'issue_date')::date, c.issue_date), "
                 "e.declared_rows, e.declared_total_millimes, e.matched_at IS NOT NULL "
-                "FROM extract AS e JOIN billing_cycle AS c ON c.id = e.cycle_id "
+                "FROM extract AS e JOIN cycle AS c ON c.id = e.cycle_id "
                 "WHERE c.key = :cycle AND e.supplement = :supplement AND e.loaded_at IS NOT NULL"
             ),
             {"cycle": key.cycle, "supplement": key.supplement},
@@ -405,7 +405,7 @@ def _last_counts(key: ExtractKey) -> dict[str, Any]:
     with connect() as connection:
         counts = connection.scalar(
             text(
-                "SELECT s.counts FROM stage AS s JOIN billing_cycle AS c ON c.id = s.cycle_id "
+                "SELECT s.counts FROM stage AS s JOIN cycle AS c ON c.id = s.cycle_id "
                 "WHERE c.key = :cycle AND s.supplement = :supplement AND s.name = 'validate' "
                 "ORDER BY s.id DESC LIMIT 1"
             ),

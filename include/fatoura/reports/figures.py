@@ -327,7 +327,7 @@ def cycle_figures(connection: Connection, cycle_key: str, as_of: datetime) -> Fi
     """
     ledger = count_ledger(connection, cycle_key)
     cycle_id, issue_date = connection.execute(
-        text("SELECT id, issue_date FROM billing_cycle WHERE key = :key"), {"key": cycle_key}
+        text("SELECT id, issue_date FROM cycle WHERE key = :key"), {"key": cycle_key}
     ).one()
     query = _Query(connection, cycle_id)
     extracts = _extracts(query)

@@ -104,7 +104,7 @@ def stale_reports() -> list[str]:
                         JOIN notice n ON n.gateway = r.gateway AND n.provider_id = r.provider_id
                         WHERE r.notice_id IS NULL GROUP BY n.cycle_id
                     )
-                    SELECT key FROM billing_cycle c JOIN last ON last.cycle_id = c.id
+                    SELECT key FROM cycle c JOIN last ON last.cycle_id = c.id
                     WHERE EXISTS (SELECT FROM changed WHERE changed.cycle_id = c.id AND changed.at > last.at)
                     ORDER BY c.issue_date, c.id
                     """

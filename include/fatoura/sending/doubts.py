@@ -228,7 +228,7 @@ def list_doubts(
     rows = connection.execute(
         text(
             f"SELECT doubt.*, c.key AS cycle FROM {_CHOSEN} "
-            "LEFT JOIN billing_cycle c ON c.id = doubt.cycle_id "
+            "LEFT JOIN cycle c ON c.id = doubt.cycle_id "
             "ORDER BY submitted_at, doubt.id LIMIT :most OFFSET :skip"
         ),
         {**_values(which), "most": most, "skip": skip},
@@ -351,7 +351,7 @@ def resolve(
         cycles = tuple(
             connection.scalars(
                 text(
-                    "SELECT key FROM billing_cycle WHERE id IN "
+                    "SELECT key FROM cycle WHERE id IN "
                     "(SELECT cycle_id FROM notice WHERE id = ANY(:ids) AND state = 'planned') ORDER BY key"
                 ),
                 again,

@@ -128,9 +128,7 @@ def match_extract(key: ExtractKey, *, run_id: str | None = None) -> MatchOutcome
         or when an invoice number was meanwhile billed in another cycle.
     """
     with connect() as connection:
-        cycle_id = connection.scalar(
-            text("SELECT id FROM billing_cycle WHERE key = :key"), {"key": key.cycle}
-        )
+        cycle_id = connection.scalar(text("SELECT id FROM cycle WHERE key = :key"), {"key": key.cycle})
     if cycle_id is None:
         raise BadInput(f"there is no cycle {key.cycle!r}: load its extract first")
     with recorded_stage(cycle_id, "match", supplement=key.supplement, run_id=run_id) as stage:

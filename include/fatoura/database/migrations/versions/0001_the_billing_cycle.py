@@ -121,13 +121,20 @@ def upgrade() -> None:
         postgresql_where=sa.text("provider_id IS NOT NULL"),
     )
     op.create_table(
-        "billing_cycle",
+        "cycle",
         sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False, comment="such as 2026-05-T1"),
-        sa.Column("issue_date", sa.Date(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False, comment="such as 2026-05-T1, or cutoff-2026-06-29"),
+        sa.Column("purpose", sa.Text(), server_default="billing", nullable=False),
+        sa.Column(
+            "issue_date", sa.Date(), nullable=False, comment="of its bills; of any other cycle, its day"
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_billing_cycle")),
-        sa.UniqueConstraint("key", name=op.f("uq_billing_cycle_key")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cycle")),
+        sa.UniqueConstraint("key", name=op.f("uq_cycle_key")),
+        sa.CheckConstraint(
+            "purpose IN ('billing', 'cutoff', 'payment_received')", name=op.f("ck_cycle_purpose")
+        ),
+        comment="What is planned, sent and settled together: a billing cycle, a day's cut-off warnings, …",
     )
     op.create_table(
         "calendar_day",
@@ -139,28 +146,6 @@ def upgrade() -> None:
         sa.Column("set_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("day", name=op.f("pk_calendar_day")),
         comment="Dated decisions that override the calendar's rules.",
-    )
-    op.create_table(
-        "cutoff_case",
-        sa.Column("invoice_number", sa.Text(), nullable=False),
-        sa.Column("cycle_id", sa.Integer(), nullable=False),
-        sa.Column("subscription_id", sa.BigInteger(), nullable=False),
-        sa.Column("notice_id", sa.Uuid(), nullable=False, comment="the bill notice it follows"),
-        sa.Column("amount_due_millimes", sa.BigInteger(), nullable=False),
-        sa.Column("due_date", sa.Date(), nullable=False),
-        sa.Column("warn_from", sa.Date(), nullable=False, comment="first day on which it may be warned"),
-        sa.Column("state", sa.Text(), server_default="scheduled", nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("state IN ('scheduled')", name=op.f("ck_cutoff_case_state")),
-        sa.PrimaryKeyConstraint("invoice_number", name=op.f("pk_cutoff_case")),
-    )
-    op.create_index(op.f("ix_cutoff_case_cycle_id"), "cutoff_case", ["cycle_id"], unique=False)
-    op.create_index(
-        op.f("ix_cutoff_case_warn_from"),
-        "cutoff_case",
-        ["warn_from"],
-        unique=False,
-        postgresql_where=sa.text("state = 'scheduled'"),
     )
     op.create_table(
         "district",
@@ -528,7 +513,7 @@ def upgrade() -> None:
         sa.Column("rejected_rows", sa.BigInteger(), nullable=True, comment="known once validated"),
         sa.Column("matched_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("source IN ('landing', 'database')", name=op.f("ck_extract_source")),
-        sa.ForeignKeyConstraint(["cycle_id"], ["billing_cycle.id"], name=op.f("fk_extract_cycle_id")),
+        sa.ForeignKeyConstraint(["cycle_id"], ["cycle.id"], name=op.f("fk_extract_cycle_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_extract")),
         sa.UniqueConstraint("cycle_id", "supplement", name=op.f("uq_extract_cycle_id_supplement")),
     )
@@ -552,7 +537,7 @@ def upgrade() -> None:
             nullable=True,
         ),
         sa.Column("counts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.ForeignKeyConstraint(["cycle_id"], ["billing_cycle.id"], name=op.f("fk_stage_cycle_id")),
+        sa.ForeignKeyConstraint(["cycle_id"], ["cycle.id"], name=op.f("fk_stage_cycle_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stage")),
         comment="What each task did, each time it ran: the times and counts of reports.",
     )
@@ -749,15 +734,8 @@ def downgrade() -> None:
     op.drop_table("gateway")
     op.drop_table("doubt_decision")
     op.drop_table("district")
-    op.drop_index(op.f("ix_cutoff_case_cycle_id"), table_name="cutoff_case")
-    op.drop_index(
-        op.f("ix_cutoff_case_warn_from"),
-        table_name="cutoff_case",
-        postgresql_where=sa.text("state = 'scheduled'"),
-    )
-    op.drop_table("cutoff_case")
     op.drop_table("calendar_day")
-    op.drop_table("billing_cycle")
+    op.drop_table("cycle")
     op.drop_index(
         "ix_attempt_provider_id", table_name="attempt", postgresql_where=sa.text("provider_id IS NOT NULL")
     )
