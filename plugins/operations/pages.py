@@ -31,14 +31,14 @@ _HEADERS = {
 _CYCLES = text(
     """
     SELECT c.key, c.issue_date, s.finished_at AS reported_at
-    FROM billing_cycle c LEFT JOIN LATERAL (
+    FROM cycle c LEFT JOIN LATERAL (
         SELECT max(finished_at) AS finished_at FROM stage WHERE cycle_id = c.id AND name = 'report'
     ) s ON true
     ORDER BY c.issue_date DESC, c.key DESC LIMIT 500
     """
 )
 _CYCLE_OF_RUN = text(
-    "SELECT c.key FROM stage s JOIN billing_cycle c ON c.id = s.cycle_id WHERE s.run_id = :run "
+    "SELECT c.key FROM stage s JOIN cycle c ON c.id = s.cycle_id WHERE s.run_id = :run "
     "ORDER BY s.id DESC LIMIT 1"
 )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from fatoura.calendar.rules import Weekday
+from fatoura.calendar.rules import Weekday  # noqa: TC001 - pydantic reads it
 from fatoura.errors import BadInput
 from fatoura.notices.kinds import all_kinds
 from fatoura.settings import get_settings
