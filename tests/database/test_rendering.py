@@ -43,7 +43,7 @@ fee = {type = "money", worst = 999_999_999, typical = 1}
 reference = {type = "reference", worst = "000000000", typical = "000000000"}
 due_date = {type = "date", worst = 2026-12-31, typical = 2026-12-31}
 """
-COLUMNS = {"amount": "owed", "fee": "charge", "reference": "contract", "due_date": "day"}
+COLUMNS = {"amount": "owed", "fee": "charge", "reference": "contract", "due_date": "day", "cut_date": "day"}
 
 rows = Table(
     "rows",

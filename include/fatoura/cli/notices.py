@@ -49,6 +49,7 @@ def preview(kind: str, language: Language | None, as_json: bool) -> None:
             "priority": loaded.priority,
             "segments": loaded.segments,
             "in_doubt": loaded.in_doubt.value,
+            "check": loaded.check,
             "validity_minutes": loaded.validity_minutes,
             "texts": texts,
         }
@@ -58,7 +59,7 @@ def preview(kind: str, language: Language | None, as_json: bool) -> None:
     for text in texts:
         click.echo(
             f"\n{text['language']}, {text['values']} values: {text['units']} units of {text['encoding']}, "
-            f"{text['segments']} of {loaded.segments} segment(s)\n"
+            f"{text['segments']} of {loaded.segments[text['language']]} segment(s)\n"
         )
         click.echo("\n".join(f"    {line}" for line in text["text"].splitlines()))
 

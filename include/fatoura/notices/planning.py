@@ -40,7 +40,7 @@ from fatoura.database.schema import notice
 from fatoura.errors import BadInput
 from fatoura.languages import LANGUAGES
 from fatoura.notices.kinds import Kind, load_kind
-from fatoura.notices.rendering import lay_out_values, rendered
+from fatoura.notices.rendering import fits, lay_out_values, rendered
 from fatoura.phones import mask
 from fatoura.references import hide_reference
 
@@ -302,11 +302,13 @@ def _insert(connection: Connection, extract: Row[Any], kind: Kind, run_id: str |
         notice.c.state_since: now,
     }
     rows = select(*values.values()).select_from(message.join(_due_day, _due_day.c.day == message.c.due_date))
-    written = insert(notice).from_select(list(values), rows).returning(notice.c.segments).cte("written")
-    fits = written.c.segments.between(1, kind.segments)
+    stored = insert(notice).from_select(list(values), rows).returning(notice.c.language, notice.c.segments)
+    written = stored.cte("written")
     count, segments, unfit = connection.execute(
         select(
-            func.count(), func.coalesce(func.sum(written.c.segments), 0), func.count().filter(not_(fits))
+            func.count(),
+            func.coalesce(func.sum(written.c.segments), 0),
+            func.count().filter(not_(fits(kind, written))),
         ).select_from(written)
     ).one()
     if unfit:
@@ -320,15 +322,15 @@ def _unfit(connection: Connection, extract: Row[Any], kind: Kind, count: int) ->
         .where(
             notice.c.extract_id == extract.id,
             notice.c.kind == kind.name,
-            not_(notice.c.segments.between(1, kind.segments)),
+            not_(fits(kind, notice)),
         )
         .order_by(notice.c.subject)
         .limit(_NAMED)
     ).all()
     return PlanningRefused(
-        f"{count} message(s) of kind {kind.name} would take more than the {kind.segments} segment(s) that "
-        f"the kind declares, or hold a value that cannot be printed: {_name(subjects, count)}. Nothing was "
-        "planned. Shorten the text, or declare more segments in the kind's kind.toml"
+        f"{count} message(s) of kind {kind.name} would take more segments than the kind declares, or hold a "
+        f"value that cannot be printed: {_name(subjects, count)}. Nothing was planned. Shorten the text, or "
+        "declare more segments in the kind's kind.toml"
     )
 
 

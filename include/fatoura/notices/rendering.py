@@ -139,6 +139,14 @@ def rendered(
     )
 
 
+def fits(kind: Kind, message: FromClause) -> ColumnElement[bool]:
+    """Return whether a rendered message can be printed, and takes no more segments than its kind declares.
+
+    :param message: with ``language`` and ``segments``, such as what `rendered` yields.
+    """
+    return message.c.segments.between(1, case(dict(kind.segments), value=message.c.language))
+
+
 @dataclass
 class _Texts:
     """Values as text expressions, and the joins that these need."""

@@ -11,7 +11,8 @@ def test_the_preview_is_one_json_document_with_what_each_message_costs():
     done = CliRunner().invoke(main, ["notices", "preview", "bill", "--json"])
     assert done.exit_code == 0
     shown = json.loads(done.stdout)
-    assert (shown["kind"], shown["segments"], shown["in_doubt"]) == ("bill", 1, "resend_once")
+    assert (shown["kind"], shown["in_doubt"], shown["check"]) == ("bill", "resend_once", None)
+    assert shown["segments"] == {"ar": 1, "fr": 1}
     assert [
         (t["language"], t["values"], t["encoding"], t["units"], t["segments"]) for t in shown["texts"]
     ] == [

@@ -5,13 +5,16 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fatoura.languages import LANGUAGES
 from fatoura.money import LARGEST_MILLIMES
 from fatoura.notices.encoding import GSM7_BASIC, GSM7_EXTENSION, measure, outside_gsm7
 from fatoura.notices.fields import FIELD_TYPES
-from fatoura.notices.kinds import InDoubt, all_kinds, load_kind
+from fatoura.notices.kinds import Check, InDoubt, all_kinds, load_kind
 from fatoura.notices.templates import TemplateError
+from fatoura.sending.pace import URGENT_PRIORITY
 
 KINDS = sorted(all_kinds())
 ARABIC_LETTER = "\u0621-\u064a"
@@ -29,7 +32,7 @@ def test_the_kinds_of_a_billing_cycle_are_there():
 def test_the_longest_message_keeps_to_the_segments_that_its_kind_declares(kind, language):
     loaded = load_kind(kind)
     needed = measure(loaded.render_worst(language))
-    assert needed.segments <= loaded.segments, f"{kind} in {language} needs {needed}"
+    assert needed.segments <= loaded.segments[language], f"{kind} in {language} needs {needed}"
 
 
 @each_kind
@@ -94,6 +97,153 @@ def test_a_bill_in_doubt_may_go_out_once_more():
     assert load_kind("bill").in_doubt is InDoubt.RESEND_ONCE
 
 
+# --- Reminders, warnings, and the word that a payment has arrived
+
+USUAL = {
+    "amount": 85_352,
+    "reference": "042580496",
+    "due_date": date(2026, 6, 25),
+    "cut_date": date(2026, 7, 13),
+}
+LONGEST = {
+    "amount": LARGEST_MILLIMES,
+    "reference": "425804960",
+    "due_date": date(2026, 12, 31),
+    "cut_date": date(2026, 12, 31),
+}
+
+
+def written(kind: str, language: str, values: dict) -> tuple[str, tuple[str, int, int]]:
+    loaded = load_kind(kind)
+    text = loaded.render(language, {name: values[name] for name in loaded.fields})
+    return text, tuple(measure(text))
+
+
+@pytest.mark.parametrize(
+    ("kind", "language", "values", "text", "cost"),
+    [
+        (
+            *("due_reminder", "ar", USUAL),
+            "تذكير: المطلوب 85,352د\nمرجع 042580496\nالرجاء الدفع قبل 25/06/2026",
+            ("ucs2", 65, 1),
+        ),
+        (
+            *("due_reminder", "ar", LONGEST),
+            "تذكير: المطلوب 999.999,999د\nمرجع 425804960\nالرجاء الدفع قبل 31/12/2026",
+            ("ucs2", 70, 1),
+        ),
+        (
+            *("due_reminder", "fr", USUAL),
+            "STEG - rappel\nMontant à payer : 85,352 DT\nRéférence : 04258 049 6\n"
+            "Prière de payer avant le 25/06/2026\nSans objet si vous avez déjà payé",
+            ("gsm7", 135, 1),
+        ),
+        (
+            *("due_reminder", "fr", LONGEST),
+            "STEG - rappel\nMontant à payer : 999 999,999 DT\nRéférence : 42580 496 0\n"
+            "Prière de payer avant le 31/12/2026\nSans objet si vous avez déjà payé",
+            ("gsm7", 140, 1),
+        ),
+        (
+            *("cutoff_warning", "ar", USUAL),
+            "إنذار بقطع التزويد\nالرجاء دفع 85,352د بوكالات الستاغ، البريد، steg.com.tn\n"
+            "مرجع 042580496\nدون دفع يقطع التزويد بداية من 13/07/2026",
+            ("ucs2", 129, 2),
+        ),
+        (
+            *("cutoff_warning", "ar", LONGEST),
+            "إنذار بقطع التزويد\nالرجاء دفع 999.999,999د بوكالات الستاغ، البريد، steg.com.tn\n"
+            "مرجع 425804960\nدون دفع يقطع التزويد بداية من 31/12/2026",
+            ("ucs2", 134, 2),
+        ),
+        (
+            *("cutoff_warning", "fr", USUAL),
+            "STEG - avis de coupure\nPrière de payer 85,352 DT (agences STEG, La Poste, steg.com.tn)\n"
+            "Référence : 04258 049 6\nSans paiement, coupure dès le 13/07/2026",
+            ("gsm7", 151, 1),
+        ),
+        (
+            *("cutoff_warning", "fr", LONGEST),
+            "STEG - avis de coupure\nPrière de payer 999 999,999 DT (agences STEG, La Poste, steg.com.tn)\n"
+            "Référence : 42580 496 0\nSans paiement, coupure dès le 31/12/2026",
+            ("gsm7", 156, 1),
+        ),
+        (
+            *("cutoff_second_warning", "ar", USUAL),
+            "آخر إنذار بالقطع\nالرجاء دفع 85,352د بوكالات الستاغ، البريد، steg.com.tn\n"
+            "مرجع 042580496\nدون دفع يقطع التزويد بداية من 13/07/2026",
+            ("ucs2", 127, 2),
+        ),
+        (
+            *("cutoff_second_warning", "ar", LONGEST),
+            "آخر إنذار بالقطع\nالرجاء دفع 999.999,999د بوكالات الستاغ، البريد، steg.com.tn\n"
+            "مرجع 425804960\nدون دفع يقطع التزويد بداية من 31/12/2026",
+            ("ucs2", 132, 2),
+        ),
+        (
+            *("cutoff_second_warning", "fr", USUAL),
+            "STEG - dernier avis\nPrière de payer 85,352 DT (agences STEG, La Poste, steg.com.tn)\n"
+            "Référence : 04258 049 6\nSans paiement, coupure dès le 13/07/2026",
+            ("gsm7", 148, 1),
+        ),
+        (
+            *("cutoff_second_warning", "fr", LONGEST),
+            "STEG - dernier avis\nPrière de payer 999 999,999 DT (agences STEG, La Poste, steg.com.tn)\n"
+            "Référence : 42580 496 0\nSans paiement, coupure dès le 31/12/2026",
+            ("gsm7", 153, 1),
+        ),
+        (
+            *("payment_received", "ar", USUAL),
+            "شكرا، تم تسجيل دفعكم\nمرجع 042580496\nلا قطع للتزويد بسبب هذه الفاتورة",
+            ("ucs2", 68, 1),
+        ),
+        (
+            *("payment_received", "fr", USUAL),
+            "STEG - votre paiement est enregistré, merci\nRéférence : 04258 049 6\n"
+            "Pas de coupure pour cette facture",
+            ("gsm7", 101, 1),
+        ),
+    ],
+)
+def test_the_texts_around_a_cut(kind, language, values, text, cost):
+    assert written(kind, language, values) == (text, cost)
+
+
+@each_kind
+@given(
+    amount=st.integers(0, LARGEST_MILLIMES),
+    reference=st.from_regex(r"\A[0-9]{9}\Z"),
+    day=st.dates(date(2020, 1, 1), date(2099, 12, 31)),
+)
+def test_no_value_takes_a_message_beyond_its_segments_or_into_another_encoding(kind, amount, reference, day):
+    values = {"amount": amount, "reference": reference, "due_date": day, "cut_date": day}
+    loaded = load_kind(kind)
+    for language in LANGUAGES:
+        _, (encoding, units, segments) = written(kind, language, values)
+        assert (encoding, segments) == (loaded.sentences[language].encoding, loaded.segments[language])
+        assert units <= measure(loaded.render_worst(language)).units
+
+
+def test_what_announces_a_cut_is_checked_urgent_and_never_sent_twice():
+    for name in ("cutoff_warning", "cutoff_second_warning"):
+        kind = load_kind(name)
+        assert (kind.check, kind.in_doubt) == (Check.STILL_OWED, InDoubt.GIVE_UP)
+        assert kind.priority <= URGENT_PRIORITY
+    assert load_kind("cutoff_second_warning").priority < load_kind("cutoff_warning").priority
+
+
+def test_a_reminder_is_checked_and_waits_for_bills():
+    reminder = load_kind("due_reminder")
+    assert (reminder.check, reminder.in_doubt) == (Check.STILL_OWED, InDoubt.GIVE_UP)
+    assert reminder.priority > load_kind("bill").priority
+
+
+def test_the_word_that_a_payment_has_arrived_is_checked_and_passes_bills_without_stopping_them():
+    received = load_kind("payment_received")
+    assert (received.check, received.in_doubt) == (Check.STILL_SETTLED, InDoubt.GIVE_UP)
+    assert URGENT_PRIORITY < received.priority < load_kind("bill").priority
+
+
 def test_a_missing_value_stops_the_message():
     with pytest.raises(TemplateError, match=r"notice kind bill, fr\.txt\.j2: 'due_date' is undefined"):
         load_kind("bill").render("fr", {"amount": 1, "reference": "000000000"})
@@ -132,7 +282,8 @@ def test_a_kind_needs_no_more_than_a_declaration_and_two_texts(tmp_path):
     write_kind(tmp_path)
     trial = all_kinds(tmp_path)["trial"]
     assert trial.render_typical("fr") == "DT 0,001"
-    assert trial.segments == 1
+    assert trial.segments == {"ar": 1, "fr": 1}
+    assert trial.check is None
     assert [piece if isinstance(piece, str) else piece.name for piece in trial.sentences["fr"].pieces] == [
         "DT ",
         "amount",
@@ -200,6 +351,19 @@ def test_two_segments_are_a_decision_that_is_recorded(tmp_path):
     assert measure(load_kind("trial", tmp_path).render_worst("fr")).segments == 2
 
 
+def test_they_may_be_declared_for_one_language_alone(tmp_path):
+    declaration = "segments = { ar = 1, fr = 2 }" + DECLARATION
+    write_kind(tmp_path, declaration=declaration, fr="x" * 160 + "{{ amount }}")
+    assert load_kind("trial", tmp_path).segments == {"ar": 1, "fr": 2}
+
+
+def test_the_other_language_keeps_to_its_own(tmp_path):
+    declaration = "segments = { ar = 2, fr = 1 }" + DECLARATION
+    write_kind(tmp_path, declaration=declaration, fr="x" * 160 + "{{ amount }}")
+    with pytest.raises(TemplateError, match=r"171 units of gsm7, 2 segments; kind\.toml declares 1"):
+        load_kind("trial", tmp_path)
+
+
 def test_a_text_that_is_not_utf8_is_refused(tmp_path):
     write_kind(tmp_path)
     (tmp_path / "trial" / "fr.txt.j2").write_bytes("Référence {{ amount }}".encode("latin-1"))
@@ -214,6 +378,11 @@ def test_a_text_that_is_not_utf8_is_refused(tmp_path):
         ("priority = 1", "prority = 1\npriority = 1", "prority: Extra inputs are not permitted"),
         ("priority = 1", "priority = 0", "priority: Input should be greater than 0"),
         ('"give_up"', '"perhaps"', "in_doubt: Input should be 'resend_once' or 'give_up'"),
+        ("priority = 1", "priority = 1\nsegments = 0", "segments"),
+        ("priority = 1", "priority = 1\nsegments = {ar = 2}", "segments says nothing of fr"),
+        ("priority = 1", "priority = 1\nsegments = {ar = 2, fr = 1, en = 1}", "segments.*en"),
+        ("priority = 1", 'priority = 1\ncheck = "still_wet"', "check: Input should be 'still_owed' or"),
+        ('"give_up"', '"resend_once"\ncheck = "still_owed"', "a kind with a check has in_doubt = 'give_up'"),
         ('"money"', '"text"', "field amount: there is no type 'text'; the types are: money"),
         ("typical = 1", "typical = 1.5", "typical has to be a whole number of millimes"),
         ("typical = 1", "typical = true", "typical has to be a whole number of millimes"),

@@ -1,7 +1,8 @@
 """Kinds of notices: one folder a kind, with what it declares (`kind.toml`) and a text in each language.
 
 Everything is checked when a kind is loaded, so that a bad text stops a run before a single message is
-planned. Called by planning, sending (policy of doubt) and the command; knows no database and no invoice.
+planned. Called by planning, sending (policy of doubt, checks) and the command; knows no database and no
+invoice.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
 
 from fatoura.languages import LANGUAGES, Language
 from fatoura.notices.encoding import measure
@@ -33,6 +34,13 @@ class InDoubt(StrEnum):
     GIVE_UP = "give_up"  # better not at all than twice
 
 
+class Check(StrEnum):
+    """What has to hold of a notice's subject when it is claimed; else it is cancelled, and never leaves."""
+
+    STILL_OWED = "still_owed"  # a reminder or a warning: the bill is unpaid, and its customer may be warned
+    STILL_SETTLED = "still_settled"  # a promise: what was paid has not been taken back
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of notice."""
@@ -41,9 +49,10 @@ class Kind:
     description: str
     priority: int
     """Lower goes first."""
-    segments: int
+    segments: Mapping[Language, int]
     """The most segments that a message may take."""
     in_doubt: InDoubt
+    check: Check | None
     validity_minutes: int
     """The longest that the provider may try to deliver; the sending window can shorten it."""
     fields: Mapping[str, Field]
@@ -92,8 +101,9 @@ def load_kind(name: str, folder: Path = _KINDS) -> Kind:
         name=name,
         description=declared.description,
         priority=declared.priority,
-        segments=declared.segments,
+        segments=declared.segments_by_language,
         in_doubt=declared.in_doubt,
+        check=declared.check,
         validity_minutes=declared.validity_minutes,
         fields=fields,
         sentences={
@@ -119,10 +129,27 @@ class _Declaration(BaseModel):
 
     description: str
     priority: PositiveInt
-    segments: PositiveInt = 1
+    segments: PositiveInt | dict[Language, PositiveInt] = 1
     in_doubt: InDoubt
+    check: Check | None = None
     validity_minutes: PositiveInt
     fields: dict[str, _FieldDeclaration]
+
+    @property
+    def segments_by_language(self) -> dict[Language, int]:
+        if isinstance(self.segments, dict):
+            return self.segments
+        return dict.fromkeys(LANGUAGES, self.segments)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if missing := [language for language in LANGUAGES if language not in self.segments_by_language]:
+            raise ValueError(f"segments says nothing of {', '.join(missing)}")
+        if self.check and self.in_doubt is not InDoubt.GIVE_UP:
+            raise ValueError(
+                "a kind with a check has in_doubt = 'give_up': a repeat would leave on an old check"
+            )
+        return self
 
 
 def _read_declaration(path: Path, name: str) -> _Declaration:
@@ -131,7 +158,10 @@ def _read_declaration(path: Path, name: str) -> _Declaration:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TemplateError(f"notice kind {name}, kind.toml cannot be read: {error}") from None
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        told = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))))
+            for e in error.errors()
+        )
         raise TemplateError(f"notice kind {name}, kind.toml: {told}") from None
 
 
@@ -150,9 +180,9 @@ def _read_field(kind: str, name: str, declared: _FieldDeclaration) -> Field:
 
 def _check_room(kind: Kind, language: Language) -> None:
     needed = measure(kind.render_worst(language))
-    if needed.segments > kind.segments:
+    if needed.segments > kind.segments[language]:
         raise TemplateError(
             f"notice kind {kind.name}, {language}.txt.j2: with the values that take the most room it is "
             f"{needed.units} units of {needed.encoding}, {needed.segments} segments; kind.toml declares "
-            f"{kind.segments}"
+            f"{kind.segments[language]}"
         )
