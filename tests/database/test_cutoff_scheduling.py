@@ -49,7 +49,7 @@ def cases() -> dict[str, tuple]:
             for number, *case in connection.execute(
                 text(
                     "SELECT invoice_number, amount_due_millimes, due_date, warn_from FROM cutoff_case "
-                    "ORDER BY invoice_number"
+                    "WHERE state = 'scheduled' ORDER BY invoice_number"
                 )
             )
         }

@@ -76,8 +76,9 @@ def open_case(connection, number: str) -> None:
     connection.execute(
         text(
             "INSERT INTO cutoff_case (invoice_number, cycle_id, subscription_id, customer_reference, "
-            "district, revision, notice_id, amount_due_millimes, due_date, warn_from) VALUES "
-            "(:number, 1, 1, '000000001', 'TUN1', 0, uuidv7(), 12500, '2026-06-25', '2026-06-30')"
+            "district, revision, notice_id, amount_due_millimes, issue_date, due_date, warn_from) "
+            "VALUES (:number, 1, 1, '000000001', 'TUN1', 0, uuidv7(), 12500, '2026-05-20', '2026-06-25', "
+            "'2026-06-30')"
         ),
         {"number": number},
     )

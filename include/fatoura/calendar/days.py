@@ -18,7 +18,7 @@ from fatoura.database import connect
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import time
     from zoneinfo import ZoneInfo
 
@@ -114,10 +114,7 @@ class Calendar:
 
     def is_working_day(self, day: date) -> bool:
         """Tell whether payments are posted on a day: not at the weekend, nor on a holiday or a closed day."""
-        if WEEKDAYS[day.weekday()] in self.rules.on(day).weekend:
-            return False
-        decision = self.decisions.get(day)
-        return not decision.closed if decision else not self.holidays(day)
+        return WEEKDAYS[day.weekday()] not in self.rules.on(day).weekend and not self._is_closed(day)
 
     def add_working_days(self, day: date, number: int) -> date:
         """Return the `number`-th working day after `day`; for 0, `day` itself, working or not.
@@ -138,6 +135,29 @@ class Calendar:
         grace = self.rules.on(due_date).posting_grace_working_days
         # The grace counts from the deadline itself: on the deadline the bill is not late yet.
         return self.next_sending_day(self.add_working_days(due_date, grace) if grace else due_date + _ONE_DAY)
+
+    # --- Cutting supply
+
+    def may_cut(self, day: date, no_cut_on: Collection[str]) -> bool:
+        """Tell whether supply may be cut on a day: no such weekday, no holiday, nor the eve of one.
+
+        :param no_cut_on: weekdays by their names, such as ``friday``.
+        """
+        return (
+            WEEKDAYS[day.weekday()] not in no_cut_on
+            and not self._is_closed(day)
+            and not self._is_closed(day + _ONE_DAY)
+        )
+
+    def earliest_cut(self, day: date, notice_days: int, no_cut_on: Collection[str]) -> date:
+        """Return the first day, at least `notice_days` after `day`, on which supply may be cut.
+
+        :raises CalendarError: when a whole year holds none.
+        """
+        for number in range(notice_days, notice_days + _SEARCHED_DAYS):
+            if self.may_cut(day + number * _ONE_DAY, no_cut_on):
+                return day + number * _ONE_DAY
+        raise CalendarError("by the calendar and the rules, supply may be cut on no day of a whole year")
 
     # --- What a day is
 
@@ -183,6 +203,10 @@ class Calendar:
             holidays=self.holidays(day),
             decision=self.decisions.get(day),
         )
+
+    def _is_closed(self, day: date) -> bool:
+        decision = self.decisions.get(day)
+        return decision.closed if decision else bool(self.holidays(day))
 
     def _hours(self, day: date) -> Hours | None:
         decision, rules = self.decisions.get(day), self.rules.on(day)

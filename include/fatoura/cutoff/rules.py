@@ -96,7 +96,7 @@ class Step(_Part):
 class Version(_Part):
     """The rules in force from one day on. Money in millimes."""
 
-    version: Annotated[str, Field(pattern=r"\A[A-Za-z0-9._-]{1,32}\Z")]
+    version: Annotated[str, Field(pattern=r"\A[A-Za-z0-9._-]{1,32}\z")]
     valid_from: date = Field(alias="from")
     minimum_debt_millimes: Annotated[int, Field(ge=1)]
     most_warnings_a_day: Annotated[int, Field(ge=1)]

@@ -159,6 +159,7 @@ invoice = Table(
     CheckConstraint("(bucket = 'noticed') = (reason IS NULL)", name="reason_unless_noticed"),
     # A customer's other bills tell whether an older one is still owed.
     Index(None, "customer_reference", postgresql_where=text("subscription_id IS NOT NULL")),
+    Index("ix_invoice_corrected", "invoice_number", postgresql_where=text("revision > 0")),
     # The invoices of a cycle lie together, as its notices do.
     Index(None, "cycle_id", postgresql_using="brin"),
 )
@@ -596,6 +597,7 @@ cutoff_case = Table(
     Column("revision", SmallInteger, nullable=False, comment="of the invoice"),
     Column("notice_id", Uuid, nullable=False, comment="the bill notice it follows"),
     Column("amount_due_millimes", BigInteger, nullable=False),
+    Column("issue_date", Date, nullable=False),
     Column("due_date", Date, nullable=False),
     Column("warn_from", Date, nullable=False, comment="first day on which it may be warned"),
     Column("opened_because", Text, nullable=False, server_default="billed"),
@@ -643,7 +645,7 @@ cutoff_decision = Table(
     Column("evidence", JSONB, nullable=False, server_default="{}", comment="ids of the facts it rests on"),
     Column("rules_version", Text, nullable=False),
     Column("run_id", Text),
-    _one_of("moment", "due", "claim", "settled", "feed", "hand_over"),
+    _one_of("moment", "due", "claim", "settled", "feed", "hand_over", "corrected"),
     _one_of("verdict", "notify", "leave_out", "letter", "warned", "hand_over", "withdraw", "reopen"),
     Index(None, "invoice_number"),
     Index(None, "cycle_id", postgresql_where=text("cycle_id IS NOT NULL")),

@@ -108,6 +108,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.SmallInteger(), nullable=False, comment="of the invoice"),
         sa.Column("notice_id", sa.Uuid(), nullable=False, comment="the bill notice it follows"),
         sa.Column("amount_due_millimes", sa.BigInteger(), nullable=False),
+        sa.Column("issue_date", sa.Date(), nullable=False),
         sa.Column("due_date", sa.Date(), nullable=False),
         sa.Column("warn_from", sa.Date(), nullable=False, comment="first day on which it may be warned"),
         sa.Column("opened_because", sa.Text(), server_default="billed", nullable=False),
@@ -209,7 +210,7 @@ def upgrade() -> None:
         sa.Column("rules_version", sa.Text(), nullable=False),
         sa.Column("run_id", sa.Text(), nullable=True),
         sa.CheckConstraint(
-            "moment IN ('due', 'claim', 'settled', 'feed', 'hand_over')",
+            "moment IN ('due', 'claim', 'settled', 'feed', 'hand_over', 'corrected')",
             name=op.f("ck_cutoff_decision_moment"),
         ),
         sa.CheckConstraint(
@@ -483,10 +484,18 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("subscription_id IS NOT NULL"),
     )
+    op.create_index(
+        "ix_invoice_corrected",
+        "invoice",
+        ["invoice_number"],
+        unique=False,
+        postgresql_where=sa.text("revision > 0"),
+    )
     _guard_states()
 
 
 def downgrade() -> None:
+    op.drop_index("ix_invoice_corrected", table_name="invoice", postgresql_where=sa.text("revision > 0"))
     op.drop_index(
         op.f("ix_invoice_customer_reference"),
         table_name="invoice",
