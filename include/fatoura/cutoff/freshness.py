@@ -97,7 +97,9 @@ def watermarks_document(channels: list[Freshness]) -> dict[str, str | None]:
 
 
 def _known(connection: Connection) -> Iterator[tuple[Channel, datetime | None]]:
-    told = dict(connection.execute(text("SELECT channel, complete_until FROM watermark")).all())
+    told: dict[str, datetime] = dict(
+        connection.execute(text("SELECT channel, complete_until FROM watermark")).all()
+    )
     return ((channel, told.get(channel.value)) for channel in Channel)
 
 

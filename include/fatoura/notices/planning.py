@@ -6,8 +6,6 @@ its release. Works in sets inside the database; it sends nothing, and it judges 
 
 from __future__ import annotations
 
-import secrets
-import time
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -22,33 +20,27 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    Uuid,
-    cast,
-    func,
-    literal,
+    insert,
     not_,
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import insert
 
 from fatoura import clock
 from fatoura.calendar import load_calendar
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import connect, locked
-from fatoura.database.schema import notice
-from fatoura.errors import BadInput
 from fatoura.languages import LANGUAGES
 from fatoura.notices.kinds import Kind, load_kind
-from fatoura.notices.rendering import fits, lay_out_values, rendered
+from fatoura.notices.rendering import lay_out_values
+from fatoura.notices.writing import PlanningRefused, name_invoices, write_notices
 from fatoura.phones import mask
 from fatoura.references import hide_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import Connection, Row
 
     from fatoura.cycles.keys import ExtractKey
 
@@ -56,10 +48,6 @@ BILL_KINDS = ("bill", "bill_correction")
 """The kinds that tell about an invoice. They share one sequence: the invoice's revision + 1."""
 
 _NAMED = 5  # how many invoices an error names; the rest is a count
-
-
-class PlanningRefused(BadInput):
-    """An extract's notices cannot be planned. Nothing of it was written."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +171,7 @@ _bill = Table(
     "bill_to_plan",
     MetaData(),
     Column("position", BigInteger),
-    Column("invoice_number", Text),
+    Column("subject", Text),
     Column("sequence", Integer),
     Column("told", Boolean),
     Column("district", Text),
@@ -218,7 +206,7 @@ def _gather(connection: Connection, extract: Row[Any]) -> int:
             """
             CREATE TEMPORARY TABLE bill_to_plan ON COMMIT DROP AS
             SELECT row_number() OVER (ORDER BY i.invoice_number) AS position,
-                i.invoice_number, i.revision + 1 AS sequence,
+                i.invoice_number AS subject, i.revision + 1 AS sequence,
                 i.revision > 0 AND EXISTS (
                     SELECT FROM notice earlier
                     WHERE earlier.kind = ANY(:kinds) AND earlier.subject = i.invoice_number
@@ -256,81 +244,21 @@ def _lay_out_days(connection: Connection) -> None:
     connection.execute(text("ANALYZE due_day"))
 
 
-def _new_ids(position: ColumnElement[int]) -> ColumnElement[UUID]:
-    """Return the ids of a batch: UUIDs of version 7, counting up from a random one (RFC 9562, 6.2).
-
-    The database's own uuidv7() asks the operating system for random bits for each row, which took as long
-    as writing the rows. Nothing relies on an id being hard to guess.
-    """
-    head = f"{time.time_ns() // 1_000_000:012x}7{secrets.randbits(12):03x}"
-    # The upper half of a signed 64-bit number is the variant, binary 10, when it is this far below zero.
-    first = -(2**63) + secrets.randbits(61)
-    return cast(literal(head, Text) + func.to_hex(literal(first, BigInteger) + position), Uuid)
-
-
 def _insert(connection: Connection, extract: Row[Any], kind: Kind, run_id: str | None) -> tuple[int, int]:
     """Write the notices of one kind; return how many, and their segments."""
-    now = literal(clock.now(), DateTime(timezone=True))
     bills = (
-        select(_bill).where(_bill.c.told if kind.name == "bill_correction" else not_(_bill.c.told)).subquery()
+        select(_bill, _due_day.c.closes_at.label("send_until"))
+        .join(_due_day, _due_day.c.day == _bill.c.due_date)
+        .where(_bill.c.told if kind.name == "bill_correction" else not_(_bill.c.told))
     )
-    message = rendered(
+    return write_notices(
+        connection,
         kind,
-        bills,
+        bills.subquery(),
         {"amount": "amount_due_millimes", "reference": "customer_reference", "due_date": "due_date"},
-    ).subquery("message")
-    values: dict[Column[Any], Any] = {
-        notice.c.id: _new_ids(message.c.position),
-        notice.c.kind: literal(kind.name),
-        notice.c.subject: message.c.invoice_number,
-        notice.c.sequence: message.c.sequence,
-        notice.c.cycle_id: literal(extract.cycle_id),
-        notice.c.extract_id: literal(extract.id),
-        notice.c.subscription_id: message.c.subscription_id,
-        notice.c.district: message.c.district,
-        notice.c.phone: message.c.phone,
-        notice.c.language: message.c.language,
-        notice.c.text: message.c.text,
-        notice.c.encoding: message.c.encoding,
-        notice.c.segments: message.c.segments,
-        notice.c.priority: literal(kind.priority),
-        notice.c.send_from: now,
-        notice.c.send_until: _due_day.c.closes_at,
-        notice.c.validity_minutes: literal(kind.validity_minutes),
-        notice.c.planned_by: literal(run_id, Text),
-        notice.c.planned_at: now,
-        notice.c.state_since: now,
-    }
-    rows = select(*values.values()).select_from(message.join(_due_day, _due_day.c.day == message.c.due_date))
-    stored = insert(notice).from_select(list(values), rows).returning(notice.c.language, notice.c.segments)
-    written = stored.cte("written")
-    count, segments, unfit = connection.execute(
-        select(
-            func.count(),
-            func.coalesce(func.sum(written.c.segments), 0),
-            func.count().filter(not_(fits(kind, written))),
-        ).select_from(written)
-    ).one()
-    if unfit:
-        raise _unfit(connection, extract, kind, unfit)
-    return count, segments
-
-
-def _unfit(connection: Connection, extract: Row[Any], kind: Kind, count: int) -> PlanningRefused:
-    subjects = connection.scalars(
-        select(notice.c.subject)
-        .where(
-            notice.c.extract_id == extract.id,
-            notice.c.kind == kind.name,
-            not_(fits(kind, notice)),
-        )
-        .order_by(notice.c.subject)
-        .limit(_NAMED)
-    ).all()
-    return PlanningRefused(
-        f"{count} message(s) of kind {kind.name} would take more segments than the kind declares, or hold a "
-        f"value that cannot be printed: {_name(subjects, count)}. Nothing was planned. Shorten the text, or "
-        "declare more segments in the kind's kind.toml"
+        cycle_id=extract.cycle_id,
+        extract_id=extract.id,
+        run_id=run_id,
     )
 
 
@@ -354,13 +282,10 @@ def _check_complete(connection: Connection, extract_id: int, wanted: int) -> int
     if missing:
         raise PlanningRefused(
             f"{missing[0].total} invoice(s) have to be told about, but their subscription is gone: "
-            f"{_name([row.invoice_number for row in missing], missing[0].total)}. Match the extract again"
+            f"{name_invoices([row.invoice_number for row in missing], missing[0].total)}. "
+            "Match the extract again"
         )
     return noticed
-
-
-def _name(invoices: Sequence[str], count: int) -> str:
-    return f"invoice {', '.join(invoices)}{' and others' if count > len(invoices) else ''}"
 
 
 def sample_notices(cycle: str, n: int = 3) -> list[SampleNotice]:
