@@ -20,16 +20,24 @@ PHONES = "'+216200' || lpad(i::text, 5, '0')"
 
 
 def plan_notices(
-    count: int, *, cycle: str = "2026-05-T1", kind: str = "bill", phones: str = PHONES, **columns: Any
+    count: int,
+    *,
+    cycle: str = "2026-05-T1",
+    kind: str = "bill",
+    purpose: str = "billing",
+    phones: str = PHONES,
+    **columns: Any,
 ) -> int:
     """Plan `count` notices of a cycle; return the cycle's id. The last digit of the phone counts up.
 
+    :param purpose: of the cycle, where it is not there yet.
     :param phones: the numbers, as SQL on the notice's number `i`.
     """
     now = clock.now()
     values = {
         "cycle": cycle,
         "kind": kind,
+        "purpose": purpose,
         "n": count,
         "now": now,
         "text": TEXT,
@@ -40,7 +48,10 @@ def plan_notices(
     } | columns
     with begin() as connection:
         connection.execute(
-            text("INSERT INTO cycle (key, issue_date) VALUES (:cycle, '2026-05-20') ON CONFLICT DO NOTHING"),
+            text(
+                "INSERT INTO cycle (key, purpose, issue_date) VALUES (:cycle, :purpose, '2026-05-20') "
+                "ON CONFLICT DO NOTHING"
+            ),
             values,
         )
         cycle_id = connection.scalar(text("SELECT id FROM cycle WHERE key = :cycle"), values)

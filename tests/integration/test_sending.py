@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 import uvicorn
@@ -16,11 +17,13 @@ from fatoura.calendar import load_calendar
 from fatoura.database import connect
 from fatoura.gateways import GatewayConfig, create_gateway
 from fatoura.gateways.sandbox import Sandbox, SandboxOptions
+from fatoura.notices.kinds import Check
 from fatoura.receipts.receiver import create_app
 from fatoura.receipts.secret import receipt_secret
+from fatoura.sending import checks
 from fatoura.sending.outlook import Wait
 from fatoura.sending.sender import GatewayStopped, Sender
-from tests.notices import notices, plan_notices, run_sql, states
+from tests.notices import ids, notices, plan_notices, run_sql, states
 from tests.processes import free_port
 
 NO_WAIT = timedelta(0)
@@ -244,3 +247,46 @@ async def test_the_limit_can_be_changed_while_a_sender_works(configure):
         await task
     assert states(cycle) == {"accepted": 300}
     assert time.monotonic() - began < 10  # at the first limit it would take 14 seconds
+
+
+async def test_of_warnings_only_those_leave_that_still_hold_when_they_are_claimed(configure, monkeypatch):
+    """Two senders, batches of which nothing holds any more, and customers who pay while it goes on."""
+    configure(segments_per_second=2000, request_timeout=2, claim_size=20, connections=5)
+    cycle = plan_notices(300, cycle="cutoff-2026-05-20", purpose="cutoff", kind="cutoff_warning", priority=20)
+    in_order = ids(cycle)
+    paid = set(in_order[:100]) | set(in_order[100::7])
+
+    def still_owed(connection, asked):
+        if asked[-1] > in_order[150]:
+            paid.add(in_order[290])  # a payment comes in while warnings go out
+        return {one: "paid" for one in asked if one in paid}
+
+    monkeypatch.setattr(checks, "CHECKS", {Check.STILL_OWED: still_owed})
+    async with Sandbox(SandboxOptions(port=0, seed=3)) as sandbox:
+        results = await asyncio.gather(
+            *(sender(cycle, sandbox.port).run(patience=timedelta(seconds=1)) for _ in range(2))
+        )
+        assert sorted(sandbox.accepted.values()) == [1] * (300 - len(paid))
+        assert {UUID(one) for one in sandbox.accepted} == set(in_order) - paid
+    assert states(cycle) == {"accepted": 300 - len(paid), "cancelled": len(paid)}
+    assert sum(result.counts["withdrawn"] for result in results) == len(paid)
+    assert {result.outlook.wait for result in results} == {Wait.DONE}
+
+
+async def test_a_cycle_of_which_nothing_holds_any_more_is_done_at_once(configure, monkeypatch):
+    configure(segments_per_second=2000, claim_size=10)
+    monkeypatch.setattr(
+        checks, "CHECKS", {Check.STILL_SETTLED: lambda _, asked: dict.fromkeys(asked, "owed")}
+    )
+    cycle = plan_notices(
+        45, cycle="payment-received-2026-05-20", purpose="payment_received", kind="payment_received"
+    )
+    result, accepted = await send(cycle, SandboxOptions(port=0))
+    assert (accepted, result.outlook.wait, states(cycle)) == ({}, Wait.DONE, {"cancelled": 45})
+
+
+async def test_bills_are_claimed_without_a_look_at_them(monkeypatch):
+    monkeypatch.setattr(checks, "unfounded", None)
+    cycle = plan_notices(20)
+    await send(cycle, SandboxOptions(port=0))
+    assert states(cycle) == {"accepted": 20}

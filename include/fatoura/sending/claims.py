@@ -1,7 +1,8 @@
 """The queue in the database: which notices a sender holds, and what became of them.
 
 Called by the sender and by whoever waits for it. Any number of senders may work on one cycle: a claim
-skips what others hold, and an outcome is written only for the attempt that it belongs to.
+skips what others hold, and an outcome is written only for the attempt that it belongs to. What a kind wants
+checked is checked in the claim's own transaction, by `checks`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from fatoura import clock
 from fatoura.gateways.interface import Message
 from fatoura.notices.kinds import InDoubt, all_kinds
 from fatoura.notices.planning import BILL_KINDS
+from fatoura.sending import checks
 from fatoura.sending.routing import BUCKET, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from fatoura.gateways.interface import Outcome
     from fatoura.sending.routing import Stretch
@@ -52,8 +55,12 @@ _MAY_REPEAT = (
     REPEATABLE + " AND coalesce(retry_at <= :now, submitted_at <= :doubt_before) "
     "AND (gateway = :gateway OR gateway <> ALL(:in_use))"
 )
-# Where the provider recognises a repeat, one harms nobody, whatever the kind.
-_MAY_ASK_AGAIN = "state = 'in_doubt' AND gateway = :gateway AND (retry_at IS NULL OR retry_at <= :now)"
+# Where the provider recognises a repeat, one harms nobody, whatever the kind. But if it had not taken the
+# first one, the repeat would go out, and what was checked for that one may hold no longer.
+_MAY_ASK_AGAIN = (
+    "state = 'in_doubt' AND gateway = :gateway AND (retry_at IS NULL OR retry_at <= :now) "
+    "AND kind <> ALL(:checked)"
+)
 _MAY_GO = "state = 'planned' AND send_from <= :now AND (retry_at IS NULL OR retry_at <= :now)"
 _MORE_URGENT = " AND priority < :priority"
 _EARLIER_IN_DOUBT = f"""EXISTS (
@@ -61,10 +68,19 @@ _EARLIER_IN_DOUBT = f"""EXISTS (
     WHERE a.notice_id = answer.id AND a.number < answer.attempt AND a.outcome = 'in_doubt' AND NOT {DISPROVED}
 )"""
 _IN_STRETCH = f" AND {BUCKET} >= :low AND {BUCKET} < :high"
+_CHOSEN = """
+    SELECT id, kind FROM notice WHERE cycle_id = :cycle AND send_until >= :still AND {candidates}
+    ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
+"""
+_CHECKED = "SELECT id FROM notice WHERE id = ANY(:held) AND state = 'planned'"
+_WITHDRAW = """
+    UPDATE notice SET state = 'cancelled', state_since = :now, final_at = :now, reason = found.reason
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS found (id, reason)
+    WHERE notice.id = found.id AND state = 'planned'
+"""
 _CLAIM = """
     WITH chosen AS (
-        SELECT id FROM notice WHERE cycle_id = :cycle AND send_until >= :still AND {candidates}
-        ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
+        {chosen}
     ), claimed AS (
         UPDATE notice SET state = 'sending', state_since = :now, attempts = attempts + 1,
             lease_until = clock_timestamp() + :lease, gateway = :gateway, provider_id = NULL,
@@ -91,6 +107,13 @@ class Claim:
     priority: int
 
 
+class Batch(list[Claim]):
+    """The notices that a claim brought."""
+
+    withdrawn = 0
+    """How many more it looked at and cancelled, because what they say holds no longer."""
+
+
 def repeatable_kinds() -> list[str]:
     """Return the kinds of notice that go out again after the doubt horizon."""
     return [kind.name for kind in all_kinds().values() if kind.in_doubt == InDoubt.RESEND_ONCE]
@@ -115,10 +138,13 @@ def claim(
     sender_id: str,
     recognises_repeats: bool = False,
     more_urgent_than: int | None = None,
-) -> list[Claim]:
+    checked: bool = True,
+) -> Batch:
     """Claim up to `most` notices of a cycle, the most urgent first. The caller commits before it sends.
 
     Notices in doubt whose horizon has passed, and whose kind may be repeated, come after the planned ones.
+    Where checks leave nothing of those that were chosen, nothing is claimed: what follows them has its turn
+    in a transaction of its own.
 
     :param stretch: which notices go through this gateway now.
     :param in_use: all gateways that messages may go through.
@@ -126,6 +152,8 @@ def claim(
     :param lease: after this long without an outcome, the claim is in doubt.
     :param recognises_repeats: the provider sends a message once however often it is submitted.
     :param more_urgent_than: only planned ones whose priority is a lower number than this.
+    :param checked: false where no kind of the cycle has a check: the choice is not looked at before it is
+        claimed, which makes one statement of it. See `checks.are_needed`.
     """
     values = {
         "cycle": cycle_id,
@@ -143,23 +171,40 @@ def claim(
     if more_urgent_than is not None:
         candidates += _MORE_URGENT
         values["priority"] = more_urgent_than
-    rows = connection.execute(text(_CLAIM.format(candidates=candidates)), values).all()
-    if more_urgent_than is not None:
-        return _claims(rows, sender_id)
-    if not rows and recognises_repeats:
-        rows = connection.execute(text(_CLAIM.format(candidates=_MAY_ASK_AGAIN)), values).all()
+    chosen, withdrawn = _CHOSEN.format(candidates=candidates), 0
+    if checked:
+        held, withdrawn = _checked(connection, chosen, values)
+        chosen, values = _CHECKED, {**values, "held": held}
+    rows = connection.execute(text(_CLAIM.format(chosen=chosen)), values).all()
+    if rows or withdrawn or more_urgent_than is not None:
+        return _batch(rows, sender_id, withdrawn)
+    if recognises_repeats:
+        values["checked"] = checks.checked_kinds()
+        chosen = _CHOSEN.format(candidates=_MAY_ASK_AGAIN)
+        rows = connection.execute(text(_CLAIM.format(chosen=chosen)), values).all()
     if not rows:
         values |= {
             **repeatable_values(),
             "doubt_before": clock.now() - doubt_horizon,
             "in_use": list(in_use),
         }
-        rows = connection.execute(text(_CLAIM.format(candidates=_MAY_REPEAT)), values).all()
-    return _claims(rows, sender_id)
+        chosen = _CHOSEN.format(candidates=_MAY_REPEAT)
+        rows = connection.execute(text(_CLAIM.format(chosen=chosen)), values).all()
+    return _batch(rows, sender_id)
 
 
-def _claims(rows: Sequence[Row[Any]], sender_id: str) -> list[Claim]:
-    return [
+def _checked(connection: Connection, chosen: str, values: dict[str, Any]) -> tuple[list[UUID], int]:
+    """Hold what is chosen and cancel what is unfounded; return the others, and how many were cancelled."""
+    rows = connection.execute(text(chosen), values).all()
+    found = checks.unfounded(connection, [(row.id, row.kind) for row in rows])
+    if found:
+        told = {"ids": list(found), "reasons": list(found.values())}
+        connection.execute(text(_WITHDRAW), {**values, **told})
+    return [row.id for row in rows if row.id not in found], len(found)
+
+
+def _batch(rows: Sequence[Row[Any]], sender_id: str, withdrawn: int = 0) -> Batch:
+    batch = Batch(
         Claim(
             Message(
                 id=row.id,
@@ -176,7 +221,9 @@ def _claims(rows: Sequence[Row[Any]], sender_id: str) -> list[Claim]:
             row.priority,
         )
         for row in rows
-    ]
+    )
+    batch.withdrawn = withdrawn
+    return batch
 
 
 def give_back(connection: Connection, claims: Sequence[Message]) -> int:

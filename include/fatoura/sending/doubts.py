@@ -18,6 +18,7 @@ from fatoura import clock
 from fatoura.errors import BadInput
 from fatoura.notices.states import DECIDED, Decision, State
 from fatoura.phones import holds_number, mask
+from fatoura.sending.checks import checked_kinds
 from fatoura.sending.claims import DISPROVED, REPEATABLE, SHORTEST_VALIDITY, repeatable_values
 from fatoura.settings import get_settings
 
@@ -188,7 +189,7 @@ _DOUBTS = f"""
     ) judged
     CROSS JOIN LATERAL (SELECT
         coalesce(CAST(capabilities ->> 'idempotency' AS boolean), false)
-            AND gateway.in_use AND notice.send_until >= :still AS recognised,
+            AND gateway.in_use AND notice.send_until >= :still AND notice.kind <> ALL(:checked) AS recognised,
         CAST(capabilities ->> 'client_reference' AS boolean) OR last.provider_id IS NOT NULL AS by_receipt,
         CAST(capabilities ->> 'status_query' AS boolean) AND last.provider_id IS NOT NULL AS by_asking
     ) asked
@@ -268,6 +269,7 @@ def _values(which: Which | None) -> dict[str, Any]:
     which, now, horizon = which or Which(), clock.now(), get_settings().doubt_horizon
     return {
         **repeatable_values(),
+        "checked": checked_kinds(),
         "now": now,
         "still": now + SHORTEST_VALIDITY,
         "horizon": horizon,
@@ -311,7 +313,7 @@ _CANCEL = text(
     """
     UPDATE notice SET state = 'cancelled', state_since = :now, final_at = :now,
         reason = CASE WHEN send_until < :still THEN 'too_late' ELSE 'replaced' END
-    WHERE id = ANY(:ids) AND (send_until < :still OR EXISTS (
+    WHERE id = ANY(:ids) AND (send_until < :still OR kind = ANY(:bill_kinds) AND EXISTS (
         SELECT FROM notice later WHERE later.kind = ANY(:bill_kinds)
             AND later.subject = notice.subject AND later.sequence > notice.sequence
     ))

@@ -29,10 +29,12 @@ class Look:
     """What one look brought.
 
     :param closes: when sending closes; nothing when it is closed.
+    :param withdrawn: how many more it met that are not to be sent any more.
     """
 
     claims: list[Claim]
     closes: datetime | None
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,6 @@ class Held:
         task, self._looking = self._looking, None
         most, until, look = task.result()
         self.closes = look.closes
-        self._is_more = len(look.claims) >= most
+        self._is_more = len(look.claims) + look.withdrawn >= most
         self._kept += [_Kept(claim, until) for claim in look.claims]
         self._kept.sort(key=lambda kept: (kept.claim.priority, kept.claim.message.id), reverse=True)

@@ -82,6 +82,8 @@ class Line:
         self._refused_in_a_row = 0
         self._takes_messages = False
         self.stopping = False
+        self.checked = True
+        """Whether the cycle can hold kinds that are checked when they are claimed."""
         self.refused_for_good: str | None = None
         """Why the provider refuses everything, when trying again cannot mend it."""
         self.rests_until: datetime | None = None
@@ -200,14 +202,18 @@ class Line:
         return min(claim.message.validity_minutes, int((end - clock.now()).total_seconds() // 60))
 
     def _claim(self, most: int, more_urgent_than: int | None) -> Look:
-        with begin() as connection:
-            claims.expire_leases(connection)
-            self._counts["replaced"] += cancel_replaced(connection, self._cycle_id)
-            look = self._claim_of_open(connection, most, more_urgent_than)
-            if more_urgent_than is None and len(look.claims) < most:
-                # Only now: it reads all that is planned, and while there is enough, none of it is claimed.
-                self._counts["too_late"] += claims.cancel_late(connection, self._cycle_id)
-            return look
+        while True:
+            with begin() as connection:
+                claims.expire_leases(connection)
+                self._counts["replaced"] += cancel_replaced(connection, self._cycle_id)
+                look = self._claim_of_open(connection, most, more_urgent_than)
+                if more_urgent_than is None and len(look.claims) + look.withdrawn < most:
+                    # Only now: it reads all that is planned, and while there is enough, it claims none of it.
+                    self._counts["too_late"] += claims.cancel_late(connection, self._cycle_id)
+            self._counts["withdrawn"] += look.withdrawn
+            # Whole batches may hold no longer: what comes after them is not to wait for another look.
+            if look.claims or not look.withdrawn or self.stopping:
+                return look
 
     def _claim_of_open(self, connection: Connection, most: int, more_urgent_than: int | None) -> Look:
         name, capabilities = self.gateway.name, self.gateway.capabilities
@@ -242,8 +248,9 @@ class Line:
             sender_id=self._settings.sender_id,
             recognises_repeats=capabilities.idempotency,
             more_urgent_than=more_urgent_than,
+            checked=self.checked,
         )
-        return Look(batch, closes)
+        return Look(batch, closes, batch.withdrawn)
 
     def _note_trouble(self) -> None:
         with begin() as connection:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from fatoura import clock
 from fatoura.database import begin, connect
 from fatoura.errors import NeedsAPerson
-from fatoura.sending import balances, routing
+from fatoura.sending import balances, checks, routing
 from fatoura.sending.line import Line
 from fatoura.sending.outlook import Outlook, Wait, sending_outlook
 
@@ -151,6 +151,9 @@ class Sender:
     def _register(self) -> None:
         with begin() as connection:
             routing.register(connection, self._gateways)
+            checked = checks.are_needed(connection, self._cycle_id)
+        for line in self._lines:
+            line.checked = checked
 
     def _look(self) -> Outlook:
         with connect() as connection:
