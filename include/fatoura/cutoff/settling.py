@@ -96,4 +96,5 @@ def conclude_cases(*, run_id: str | None = None) -> CasesConcluded:
                 "open_before": now - settings.settle_horizon,
             },
         )
-        return CasesConcluded(Counter(dict(rows.tuples().all())))
+        states: dict[str, int] = dict(rows.all())
+        return CasesConcluded(Counter(states))
