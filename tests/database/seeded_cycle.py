@@ -379,10 +379,10 @@ def _stages(run: Any, *, sent: bool) -> None:
     if sent:
         run(
             """
-            INSERT INTO cutoff_case (invoice_number, cycle_id, subscription_id, notice_id,
-                amount_due_millimes,
-                due_date, warn_from)
-            SELECT subject, cycle_id, subscription_id, id, 50000, '2026-06-15', '2026-06-18'
+            INSERT INTO cutoff_case (invoice_number, cycle_id, subscription_id, customer_reference, district,
+                revision, notice_id, amount_due_millimes, issue_date, due_date, warn_from)
+            SELECT subject, cycle_id, subscription_id, lpad((subscription_id + 300000000)::text, 9, '0'),
+                district, 0, id, 50000, '2026-05-20', '2026-06-15', '2026-06-18'
             FROM notice WHERE cycle_id = :cycle AND state = 'delivered'
             """
         )

@@ -19,7 +19,15 @@ from fatoura import clock
 from fatoura.cli import main
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
-from fatoura.reports import ReportNotWritten, files, report_folder, stale_reports, write_report, writer
+from fatoura.reports import (
+    ReportNotWritten,
+    files,
+    publishing,
+    report_folder,
+    stale_reports,
+    write_report,
+    writer,
+)
 from tests.database.seeded_cycle import AS_OF, SeededCycle, seed_cycle
 
 pytestmark = pytest.mark.database
@@ -141,7 +149,7 @@ def test_words_of_outside_never_become_formulas_or_markup(cycle):
 
 @pytest.mark.parametrize(
     ("module", "step"),
-    [(writer, "write_csv"), (writer, "workbook"), (writer, "render_page"), (files, "_to_disk")],
+    [(publishing, "write_csv"), (publishing, "workbook"), (writer, "render_page"), (files, "_to_disk")],
 )
 def test_a_full_disk_leaves_the_earlier_report_as_it_was(cycle, monkeypatch, module, step):
     folder = write_report(cycle.key).parent

@@ -5,13 +5,9 @@ Called by the writer. The page is one file: styles and charts lie inside, nothin
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
 from math import floor, log10
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fatoura.ledger.balance import BUCKETS
 from fatoura.notices.states import State
@@ -29,6 +25,7 @@ from fatoura.reports.figures import (
     Phase,
     Speed,
 )
+from fatoura.reports.templates import environment
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
@@ -54,17 +51,6 @@ _TOLD_SHARE = 0.03  # columns of a smaller share have no text above
 _MOST_TICKS = 7  # so many fit below a chart on a phone
 
 
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def render_page(figures: Figures, words: Words, *, workbook: str, tables: Sequence[str]) -> str:
     """Return the report's page, as one HTML document.
 
@@ -72,14 +58,14 @@ def render_page(figures: Figures, words: Words, *, workbook: str, tables: Sequen
     :param tables: the names of the CSV files beside the page, for its links.
     """
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             f=figures,
             w=words,
             workbook=workbook,
             tables=tables,
-            headline=_headline(figures, words),
+            tiles=_headline(figures, words),
             ledger=_ledger(figures, words),
             changes=[(state, words.state(state), words.change(by)) for state, by in figures.changes.items()],
             districts=_groups(figures.districts, words, lambda group: (words.district(group), group.name_ar)),

@@ -19,16 +19,15 @@ from fatoura.database import connect, locked
 from fatoura.errors import NotReady
 from fatoura.quality.suite import load_suite
 from fatoura.reports.figures import Figures, cycle_figures
-from fatoura.reports.files import replaced_files
 from fatoura.reports.page import render_page
-from fatoura.reports.tables import report_tables, workbook, write_csv
+from fatoura.reports.publishing import publish
+from fatoura.reports.tables import report_tables
 from fatoura.reports.words import ReportLanguage, Words
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGE = "report.html"
 WORKBOOK = "report.xlsx"
 
 # A change is dated when its transaction begins to write, and seen when it commits: a report may just miss
@@ -123,21 +122,21 @@ def _figures(cycle: str) -> Figures:
 
 
 def _write_files(figures: Figures, words: Words) -> Path:
-    """Write all files beside the old ones, then put them in their places."""
+    """Write all files of a report; return the page's path."""
     folder = report_folder(figures.cycle)
     tables = report_tables(figures, words)
     try:
-        with replaced_files(folder, last=PAGE) as fresh:
-            for table in tables:
-                with (fresh / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as file:
-                    write_csv(table, file)
-            title = f"{words('page', 'title')} {figures.cycle}"
-            (fresh / WORKBOOK).write_bytes(workbook(tables, words, title=title, created=figures.as_of))
-            page = render_page(figures, words, workbook=WORKBOOK, tables=[table.name for table in tables])
-            (fresh / PAGE).write_text(page, encoding="utf-8")
+        page = render_page(figures, words, workbook=WORKBOOK, tables=[table.name for table in tables])
+        return publish(
+            folder,
+            page=page,
+            tables=tables,
+            words=words,
+            title=f"{words('page', 'title')} {figures.cycle}",
+            created=figures.as_of,
+        )
     except OSError as error:
         raise ReportNotWritten(
             f"the report of {figures.cycle} could not be written to {folder}: {error.strerror or error}; "
             f"an earlier one stands as it was. Mend that, then run `fatoura report {figures.cycle}`"
         ) from error
-    return folder / PAGE

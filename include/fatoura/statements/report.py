@@ -6,20 +6,17 @@ Called by the command after each import. Numbers are masked here: who needs them
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
-
-from fatoura import reports
 from fatoura.errors import NotReady
 from fatoura.money import format_exact_amount
 from fatoura.phones import mask
 from fatoura.reports import charts
 from fatoura.reports.charts import Part
-from fatoura.reports.files import replaced_files
-from fatoura.reports.tables import Field, Table, workbook, write_csv
+from fatoura.reports.publishing import publish
+from fatoura.reports.tables import Field, Table
+from fatoura.reports.templates import environment
 from fatoura.reports.words import Words
 from fatoura.settings import get_settings
 from fatoura.statements.comparing import OURS_ALONE, OUTCOMES, PAIRED, THEIRS_ALONE, Comparison, Sum
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from fatoura.statements.comparing import OpenComparison
     from fatoura.statements.periods import Period
 
-PAGE = "report.html"
 WORKBOOK = "report.xlsx"
 
 _ON_PAGE = 25  # messages of each finding
@@ -85,21 +81,21 @@ def write_statement_report(opened: OpenComparison, *, language: ReportLanguage |
     page = _render(
         found, words, messages, flaws, evidence=len(opened.doubts()), tables=[table.name for table in tables]
     )
-    title = f"{words('statement', 'title')} {found.gateway} {found.period}"
     try:
-        with replaced_files(folder, last=PAGE) as fresh:
-            for table in tables:
-                with (fresh / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as file:
-                    write_csv(table, file)
-            (fresh / WORKBOOK).write_bytes(workbook(tables, words, title=title, created=found.compared_at))
-            (fresh / PAGE).write_text(page, encoding="utf-8")
+        return publish(
+            folder,
+            page=page,
+            tables=tables,
+            words=words,
+            title=f"{words('statement', 'title')} {found.gateway} {found.period}",
+            created=found.compared_at,
+        )
     except OSError as error:
         raise StatementReportNotWritten(
             f"the report of {found.gateway} for {found.period} could not be written to {folder}: "
             f"{error.strerror or error}; an earlier one stands as it was. Mend that, then run `fatoura "
             f"statements report --gateway {found.gateway} --period {found.period}`"
         ) from error
-    return folder / PAGE
 
 
 def _tables(
@@ -180,19 +176,6 @@ def _figure(amount: Decimal | None) -> int | float | None:
 # --- The page --------------------------------------------------------------------------------------------
 
 
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=ChoiceLoader(
-            [FileSystemLoader(Path(__file__).parent), FileSystemLoader(Path(reports.__file__).parent)]
-        ),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _render(
     found: Comparison,
     words: Words,
@@ -206,7 +189,7 @@ def _render(
         one.difference.messages or one.difference.segments for one in found.groups
     )
     return (
-        _environment()
+        environment(Path(__file__).parent)
         .get_template("statement.html.j2")
         .render(
             f=found,
