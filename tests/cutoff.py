@@ -56,14 +56,15 @@ def bill(
         )
         connection.execute(
             text(
-                "INSERT INTO cycle (key, issue_date) VALUES ('2026-05-T1', '2026-05-20') ON CONFLICT DO NOTHING"
+                "INSERT INTO cycle (key, issue_date) VALUES ('2026-05-T1', '2026-05-20') "
+                "ON CONFLICT DO NOTHING"
             )
         )
         connection.execute(
             text(
                 "INSERT INTO invoice (extract_id, row_number, cycle_id, invoice_number, revision, "
-                "customer_reference, district, supply, period_start, period_end, amount_due_millimes, due_date, "
-                "issue_date, estimated, bucket, subscription_id) "
+                "customer_reference, district, supply, period_start, period_end, amount_due_millimes, "
+                "due_date, issue_date, estimated, bucket, subscription_id) "
                 "SELECT 1, 1 + (SELECT count(*) FROM invoice), c.id, :number, 0, :customer, 'TUN', 'both', "
                 "'2026-03-01', '2026-04-30', :amount, :due, :issued, false, 'noticed', s.id "
                 "FROM cycle c, subscription s WHERE c.key = '2026-05-T1' AND s.customer_reference = :customer"
@@ -88,8 +89,8 @@ def feed(content: str = "payments", name: str | None = None) -> int:
     return int(
         run_sql(
             "INSERT INTO feed (content, name, source, location, manifest, digest, loaded_at) "
-            "SELECT :content, coalesce(:name, 'feed-' || count(*)), 'landing', 'x', '{}', 'x', :now FROM feed "
-            "RETURNING id",
+            "SELECT :content, coalesce(:name, 'feed-' || count(*)), 'landing', 'x', '{}', 'x', :now "
+            "FROM feed RETURNING id",
             content=content,
             name=name,
             now=clock.now(),
@@ -129,9 +130,9 @@ def know(fact: str, customer: str = "000000001", **values: Any) -> None:
     """Note a fact of an account, from today on."""
     feed_id = feed("facts")
     run_sql(
-        "INSERT INTO account_fact (fact_id, customer_reference, invoice_number, fact, valid_from, valid_until, "
-        "set_by, feed_id, row_number, told_in) VALUES ('F' || :feed, :customer, :invoice, :fact, :valid_from, "
-        ":valid_until, 'test', :feed, 1, 'x')",
+        "INSERT INTO account_fact (fact_id, customer_reference, invoice_number, fact, valid_from, "
+        "valid_until, set_by, feed_id, row_number, told_in) VALUES ('F' || :feed, :customer, :invoice, "
+        ":fact, :valid_from, :valid_until, 'test', :feed, 1, 'x')",
         feed=feed_id,
         customer=customer,
         invoice=values.get("invoice"),
@@ -180,8 +181,8 @@ def send(outcome: str = "delivered", after: timedelta = timedelta(minutes=1)) ->
         connection.execute(
             text(
                 "UPDATE notice SET state = :outcome, "
-                "final_at = CASE WHEN :outcome IN ('in_doubt', 'accepted') THEN NULL ELSE CAST(:at AS timestamptz) "
-                "END WHERE id = ANY(:sent)"
+                "final_at = CASE WHEN :outcome NOT IN ('in_doubt', 'accepted') "
+                "THEN CAST(:at AS timestamptz) END WHERE id = ANY(:sent)"
             ),
             values,
         )
