@@ -16,8 +16,9 @@ from fatoura.cycles.keys import ExtractKey
 from fatoura.database import begin
 from fatoura.errors import BadInput
 from fatoura.extracts import find_unannounced, load_extract, remember_announced
-from fatoura.extracts.landing import find_complete_extracts, landing_path
+from fatoura.extracts.landing import find_complete_extracts
 from fatoura.extracts.sample import Sample, deliver, write_sample
+from fatoura.landing import landing_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fatoura.extracts.landing import landing_path
 from fatoura.extracts.reading import Reading
 from fatoura.extracts.refusal import ExtractRefused
 from fatoura.extracts.sources import open_folder
+from fatoura.landing import landing_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

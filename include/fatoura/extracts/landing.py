@@ -20,60 +20,25 @@ everything done and says so. Looks must not overlap: the DAG runs one at a time.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import time
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
 
 from fatoura.cycles.keys import ExtractKey
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
-from fatoura.extracts.manifest import FILE_NAME, LARGEST
-from fatoura.settings import get_settings
+from fatoura.landing import LandingPath, changed_at, entries, is_being_written, landing_path
+from fatoura.manifests import FILE_NAME, LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 log = logging.getLogger(__name__)
 
-_STILL_WRITTEN = 60.0
-"""Seconds. A manifest that is no JSON and younger than this is taken for one that is being written."""
-
 _CLOCKS_DIFFER = timedelta(hours=1)
 """How far the clocks of the landing folder and of the database may lie apart."""
-
-
-class LandingPath(Protocol):
-    """What is asked of a path: as much as `pathlib`, universal-pathlib and Airflow's own have in common."""
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-
-    def __truediv__(self, key: str, /) -> Self:
-        """Return a path below this one."""
-
-    def exists(self) -> bool:
-        """Tell whether something is there."""
-
-    def is_dir(self) -> bool:
-        """Tell whether it is a folder."""
-
-    def iterdir(self) -> Iterable[Self]:
-        """Return what lies in this folder."""
-
-    def stat(self) -> Any:
-        """Return size and time of change, as `os.stat` does."""
-
-    def mkdir(self, *, parents: bool = ..., exist_ok: bool = ...) -> None:
-        """Make the folder."""
-
-    def open(self, mode: str = ..., /) -> Any:
-        """Open the file."""
 
 
 class Announcement(NamedTuple):
@@ -86,22 +51,6 @@ class Announcement(NamedTuple):
     def key(self) -> ExtractKey:
         """The extract that it announces."""
         return ExtractKey.parse(self.partition_key)
-
-
-def landing_path(landing: str | LandingPath | None = None) -> LandingPath:
-    """Return the landing folder: the one handed in, or the one of the settings.
-
-    :param landing: a path object, a path, or a URL such as ``s3://bucket/landing``.
-    """
-    if landing is None:
-        landing = get_settings().landing
-    if not isinstance(landing, str):
-        return landing
-    if "://" not in landing:
-        return cast("LandingPath", Path(landing))
-    from upath import UPath
-
-    return cast("LandingPath", UPath(landing))
 
 
 def extract_folder(landing: LandingPath, key: ExtractKey) -> LandingPath:
@@ -130,7 +79,7 @@ def find_complete_extracts(
     found = []
     for key, folder in _folders(landing_path(landing) / "billing"):
         file = folder / FILE_NAME
-        changed = _changed_at(file)
+        changed = changed_at(file)
         if changed is None:
             continue
         since = known.get(str(key))
@@ -141,7 +90,7 @@ def find_complete_extracts(
                 content = stream.read(LARGEST + 1)
         except (FileNotFoundError, IsADirectoryError):
             continue
-        if not (_may_still_be_written(changed) and _is_half(content)):
+        if not is_being_written(content, changed):
             found.append(Announcement(str(key), manifest_digest(content)))
     return sorted(found, key=lambda one: (one.key.cycle, one.key.supplement))
 
@@ -202,7 +151,7 @@ def remember_announced(announcements: Iterable[tuple[str, str]]) -> None:
 
 
 def _folders(billing: LandingPath) -> Iterator[tuple[ExtractKey, LandingPath]]:
-    for folder in _below(billing):
+    for folder in entries(billing):
         try:
             key = ExtractKey.parse(folder.name)
         except BadInput:
@@ -210,7 +159,7 @@ def _folders(billing: LandingPath) -> Iterator[tuple[ExtractKey, LandingPath]]:
                 log.warning("folder billing/%s is left alone: its name is not a cycle key", folder.name)
             continue
         yield key, folder
-        for below in _below(folder):
+        for below in entries(folder):
             if below.name.startswith("supplement-"):
                 try:
                     yield ExtractKey.parse(f"{folder.name}/{below.name}"), below
@@ -218,34 +167,3 @@ def _folders(billing: LandingPath) -> Iterator[tuple[ExtractKey, LandingPath]]:
                     log.warning(
                         "folder billing/%s/%s is left alone: not supplement-<n>", folder.name, below.name
                     )
-
-
-def _below(folder: LandingPath) -> list[Any]:
-    store = getattr(folder, "fs", None)
-    if store is not None:
-        store.invalidate_cache()  # fsspec remembers listings for as long as the process lives
-    try:
-        return sorted(folder.iterdir(), key=lambda path: path.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _changed_at(file: LandingPath) -> float | None:
-    """Return when a file changed, in seconds since the epoch; 0 when its store does not say, or nothing."""
-    try:
-        return float(getattr(file.stat(), "st_mtime", 0) or 0)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _may_still_be_written(changed: float) -> bool:
-    # Files bear the time of real clocks: a moved clock has no say here.
-    return time.time() - changed < _STILL_WRITTEN
-
-
-def _is_half(content: bytes) -> bool:
-    try:
-        json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return True
-    return False

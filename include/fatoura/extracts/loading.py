@@ -30,8 +30,8 @@ from fatoura.extracts.sources import LandingSource, Source
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-    from fatoura.extracts.landing import LandingPath
     from fatoura.extracts.manifest import Manifest
+    from fatoura.landing import LandingPath
 
 log = logging.getLogger(__name__)
 

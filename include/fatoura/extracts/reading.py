@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from fatoura.extracts.columns import COLUMNS, TYPED, Records, read_amounts, read_booleans, read_days
 from fatoura.extracts.csv_records import PartUnreadableError
 from fatoura.extracts.manifest import Manifest
-from fatoura.extracts.manifest import Part as PartDeclared
+from fatoura.manifests import Part as PartDeclared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,15 +27,17 @@ from fatoura.cycles.keys import ExtractKey
 from fatoura.errors import BadInput
 from fatoura.extracts.columns import COLUMNS
 from fatoura.extracts.districts import read_districts
-from fatoura.extracts.landing import extract_folder, landing_path
-from fatoura.extracts.manifest import FILE_NAME, Manifest, Part
+from fatoura.extracts.landing import extract_folder
+from fatoura.extracts.manifest import Manifest
+from fatoura.landing import landing_path
+from fatoura.manifests import FILE_NAME, Part
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from fatoura.extracts.landing import LandingPath
+    from fatoura.landing import LandingPath
 
 ROW_DEFECTS: dict[str, str] = {
     "bad_reference": "customer reference of 8 or 10 digits, with a letter or spaces",

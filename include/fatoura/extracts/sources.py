@@ -28,14 +28,15 @@ from fatoura.extracts.csv_records import PartUnreadableError, as_json, read_csv
 from fatoura.extracts.landing import (
     Announcement,
     extract_folder,
-    landing_path,
     manifest_digest,
 )
-from fatoura.extracts.manifest import FILE_NAME, LARGEST, read_manifest
-from fatoura.extracts.manifest import Part as PartDeclared
+from fatoura.extracts.manifest import read_manifest
 from fatoura.extracts.parquet_records import clean_text, read_parquet
 from fatoura.extracts.refusal import ExtractRefused
 from fatoura.extracts.values import read_day
+from fatoura.landing import landing_path
+from fatoura.manifests import FILE_NAME, LARGEST
+from fatoura.manifests import Part as PartDeclared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, FromClause, Select
 
     from fatoura.cycles.keys import ExtractKey
-    from fatoura.extracts.landing import LandingPath
+    from fatoura.landing import LandingPath
 
 _CHUNK = 524_288
 

@@ -20,9 +20,11 @@ from fatoura.cycles.keys import ExtractKey
 from fatoura.database import connect
 from fatoura.errors import BadInput
 from fatoura.extracts.columns import COLUMNS, Header
-from fatoura.extracts.landing import extract_folder, landing_path
-from fatoura.extracts.manifest import FILE_NAME, Manifest, Part
+from fatoura.extracts.landing import extract_folder
+from fatoura.extracts.manifest import Manifest
 from fatoura.extracts.values import read_integer
+from fatoura.landing import landing_path
+from fatoura.manifests import FILE_NAME, Part
 from fatoura.quality.suite import load_suite
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from fatoura.extracts.landing import LandingPath
+    from fatoura.landing import LandingPath
 
 HELPERS = ("part", "row", "reasons", "explanation")
 """The columns that an export has besides the contract's: where the row stood, and what is wrong with it."""

@@ -8,8 +8,9 @@ import pickle
 import pytest
 
 from fatoura.cycles.keys import ExtractKey
-from fatoura.extracts.manifest import LARGEST, read_manifest
+from fatoura.extracts.manifest import read_manifest
 from fatoura.extracts.refusal import ExtractRefused
+from fatoura.manifests import LARGEST
 
 KEY = ExtractKey("2026-05-T1")
 SUM = "ab" * 32
