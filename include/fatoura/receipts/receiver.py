@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -31,6 +29,7 @@ from fatoura.receipts.matching import match_receipts, unpark_known
 from fatoura.receipts.parking import Parking
 from fatoura.receipts.secret import is_receipt_secret, receipt_secret
 from fatoura.sending import routing
+from fatoura.wrong_guesses import WrongGuesses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,36 +46,6 @@ _LONGEST_QUERY = 4 * 1024
 
 # Matched together, receipts cost a third of what they cost one by one.
 _GATHER_SECONDS = 0.25
-_ADDRESSES_REMEMBERED = 10_000
-
-
-class Refusals:
-    """Counts wrong guesses at the secret. Who knows it is never limited, whoever else has his address.
-
-    :param most: wrong requests of one address in a minute; further ones are told to stop.
-    """
-
-    def __init__(self, most: int = 20) -> None:
-        self._most = most
-        self._minute = 0
-        self._counts: Counter[str] = Counter()
-
-    def count(self, address: str) -> None:
-        """Note a wrong request. Forgets all at the turn of a minute, so it never grows for long."""
-        self._turn()
-        if len(self._counts) < _ADDRESSES_REMEMBERED:
-            self._counts[address] += 1
-
-    def too_many(self, address: str) -> bool:
-        """Tell whether an address has used up its guesses of this minute."""
-        self._turn()
-        return self._counts[address] >= self._most
-
-    def _turn(self) -> None:
-        minute = int(time.monotonic() // 60)
-        if minute != self._minute:
-            self._minute = minute
-            self._counts.clear()
 
 
 @asynccontextmanager
@@ -129,7 +98,7 @@ class Receiver(FastAPI):
         )
         self.add_route("/health", _health, methods=["GET"])
         self.intake = Intake()
-        self._refusals = Refusals()
+        self._guesses = WrongGuesses()
         self._readers: dict[str, ReceiptReader | None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,9 +123,9 @@ class Receiver(FastAPI):
             log.exception("the receipt secret cannot be read; providers are asked to try again")
             return _TRY_AGAIN
         if not knows_the_secret:
-            if self._refusals.too_many(address):
+            if self._guesses.too_many(address):
                 return _TOO_MANY
-            self._refusals.count(address)
+            self._guesses.count(address)
             return _FORBIDDEN
         try:
             read = await self._reader_of(gateway)
