@@ -1,17 +1,19 @@
 """Whole lives of cut-off cases, a step at a time, on the real database; messages are claimed, not sent."""
 
-from datetime import date
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from fatoura.cutoff.claiming import taken_back, unfounded
 from fatoura.cutoff.deciding import decide_day
 from fatoura.cutoff.feeds import apply_feeds
 from fatoura.cutoff.freshness import FeedStale
 from fatoura.cutoff.lists import ListKind, hand_over, list_call_backs, list_letters
 from fatoura.cutoff.planning import plan_day
 from fatoura.cutoff.settling import conclude_cases
-from fatoura.database import connect
+from fatoura.database import begin, connect
 from tests.cutoff import bill, cases, know, pay, planned, send, watermark
 from tests.notices import run_sql
 
@@ -317,3 +319,56 @@ def test_what_did_not_leave_by_the_evening_is_decided_anew_with_a_later_day(on):
     [warning] = planned()
     assert warning.sequence == 2
     assert "13/07/2026" in warning.text
+
+
+@pytest.mark.parametrize(("day", "kind"), [("2026-06-22", "due_reminder"), ("2026-06-30", "cutoff_warning")])
+def test_a_message_to_a_former_number_never_leaves_and_the_next_day_s_goes_to_the_new_one(on, day, kind):
+    bill()
+    on(day)
+    run_day()
+    [message] = planned()
+    assert message.kind == kind
+    run_sql("UPDATE subscription SET phone = '+21620999999'")
+    assert send() == {message.id: "former_number"}
+    assert conclude_cases().counts == ({"returned": 1} if kind == "cutoff_warning" else {})
+    on((date.fromisoformat(day) + timedelta(days=1)).isoformat())
+    run_day()
+    [message] = planned()
+    assert (message.kind, message.phone) == (kind, "+21620999999")
+    assert send() == {}
+
+
+def test_nobody_is_told_of_a_payment_that_was_taken_back_before_the_message_left(on):
+    bill()
+    on("2026-06-30")
+    warn()
+    pay()
+    apply_feeds()
+    [confirmation] = planned()
+    pay(amount=-85_352)
+    with begin() as connection:
+        assert taken_back(connection, [confirmation.id]) == {confirmation.id: "reversed"}
+
+
+def test_feeds_and_senders_never_wait_for_each_other(on):
+    """A claim that judges a case while a feed withdraws it: one of them waits, and the message has left."""
+    bill()
+    on("2026-06-30")
+    run_day()
+    [warning] = planned()
+    with begin() as sender:
+        sender.execute(text("SELECT FROM notice WHERE id = :id FOR UPDATE"), {"id": warning.id})
+        assert unfounded(sender, [warning.id]) == {}
+        sender.execute(
+            text("UPDATE notice SET state = 'sending', attempts = 1, submitted_at = now() WHERE id = :id"),
+            {"id": warning.id},
+        )
+        pay()
+        with ThreadPoolExecutor(1) as other:
+            applied = other.submit(apply_feeds)
+            with pytest.raises(TimeoutError):
+                applied.result(timeout=0.5)
+            sender.commit()
+            done = applied.result(timeout=20)
+    # It had left when the payment came: the customer is told that it has arrived.
+    assert (done.verdicts, done.confirmations) == ({"withdraw paid": 1}, 1)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+LOCK = "cut-off cases"
+"""Whoever moves cases in sets holds this: the daily run, the feeds, the lists, a cycle that is corrected."""
+
 OPEN_STATES = ", ".join(f"'{state}'" for state in sorted(OPEN))
 CLOSED_STATES = ", ".join(f"'{state}'" for state in sorted(CLOSED))
 _LETTERS = ", ".join(f"'{reason}'" for reason in sorted(LETTERS))

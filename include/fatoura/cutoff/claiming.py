@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 NO_CASE = "no_case"
 """Why a warning is cancelled whose case does not wait for it (any more)."""
 
+FORMER_NUMBER = "former_number"
+"""Why a message is cancelled whose customer has given another number since: tomorrow's goes there."""
+
+_TO_A_FORMER_NUMBER = """
+SELECT n.id FROM notice n
+JOIN cutoff_case c ON c.invoice_number = n.subject AND c.under_way = n.id
+JOIN subscription s ON s.customer_reference = c.customer_reference AND s.state <> 'ended'
+WHERE n.id = ANY(:ids) AND s.phone <> n.phone
+"""
+
 # A reminder moves no case: it is only not sent. The last case of its bill tells.
 _OF_REMINDERS = """(c.invoice_number, c.sequence) IN (
     SELECT last.invoice_number, max(last.sequence) FROM cutoff_case last
@@ -54,6 +64,7 @@ def unfounded(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID, 
     if any(warned_for.values()):
         close_cases(connection, Moment("claim", day, rules.version), letters=True)
     refused = {notice: reason for notice, reason in warned_for.items() if reason}
+    refused |= dict.fromkeys(connection.scalars(text(_TO_A_FORMER_NUMBER), {"ids": ids}), FORMER_NUMBER)
     others = [notice for notice in ids if notice not in warned_for]
     if others:
         refused |= _unfounded_without_case(
@@ -70,9 +81,11 @@ def _unfounded_without_case(connection: Connection, ids: list[UUID], warnings: s
             f"""
             SELECT n.id, CASE WHEN n.kind = ANY(:warnings) OR s.invoice_number IS NULL THEN '{NO_CASE}'
                 WHEN c.state <> 'scheduled' THEN c.state
+                WHEN u.phone <> n.phone THEN '{FORMER_NUMBER}'
                 ELSE coalesce(s.reason, s.letter_reason) END
             FROM notice n LEFT JOIN standing s ON s.invoice_number = n.subject
             LEFT JOIN cutoff_case c ON c.invoice_number = s.invoice_number AND c.sequence = s.sequence
+            LEFT JOIN subscription u ON u.id = s.subscription_id
             WHERE n.id = ANY(:ids)
             """
         ),
@@ -82,7 +95,7 @@ def _unfounded_without_case(connection: Connection, ids: list[UUID], warnings: s
 
 
 def taken_back(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return which messages "payment received" must not go out: the bill is owed again.
+    """Return which messages "payment received" must not go out: the bill is owed again, or nobody reads them.
 
     :param notice_ids: planned notices that this transaction holds; their sequence is their case's.
     """
@@ -97,10 +110,16 @@ def taken_back(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID,
     )
     rows = connection.execute(
         text(
-            "SELECT n.id FROM notice n "
-            "LEFT JOIN standing s ON s.invoice_number = n.subject AND s.sequence = n.sequence "
-            "WHERE n.id = ANY(:ids) AND s.reason IS NULL"
+            f"""
+            SELECT n.id, CASE WHEN s.reason IS NULL THEN 'reversed'
+                WHEN s.letter_reason IS NOT NULL THEN s.letter_reason
+                WHEN u.phone <> n.phone THEN '{FORMER_NUMBER}' END
+            FROM notice n
+            LEFT JOIN standing s ON s.invoice_number = n.subject AND s.sequence = n.sequence
+            LEFT JOIN subscription u ON u.id = s.subscription_id
+            WHERE n.id = ANY(:ids)
+            """
         ),
         {"ids": ids},
     )
-    return dict.fromkeys(rows.scalars(), "reversed")
+    return {notice: reason for notice, reason in rows if reason}

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.calendar import Calendar, load_calendar
-from fatoura.cutoff.cases import Moment, close_cases
+from fatoura.cutoff.cases import LOCK, Moment, close_cases
 from fatoura.cutoff.freshness import freshness, insist, watermarks_document
 from fatoura.cutoff.rules import Step, Version, rules_on
 from fatoura.cutoff.standing import weigh
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from datetime import date
 
     from sqlalchemy import Connection
-
-LOCK = "cut-off cases"
-"""Whoever moves cases in sets holds this: the daily run, the feeds, the lists."""
 
 
 @dataclass

@@ -15,8 +15,7 @@ from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, T
 
 from fatoura import clock
 from fatoura.calendar import load_calendar
-from fatoura.cutoff.cases import CLOSED_STATES, OPEN_STATES, Moment, close_cases, reopen_cases
-from fatoura.cutoff.deciding import LOCK
+from fatoura.cutoff.cases import CLOSED_STATES, LOCK, OPEN_STATES, Moment, close_cases, reopen_cases
 from fatoura.cutoff.reasons import SETTLED
 from fatoura.cutoff.rules import rules_on
 from fatoura.cutoff.standing import weigh

@@ -15,8 +15,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.calendar import load_calendar
-from fatoura.cutoff.cases import Moment, close_cases
-from fatoura.cutoff.deciding import LOCK
+from fatoura.cutoff.cases import LOCK, Moment, close_cases
 from fatoura.cutoff.freshness import Freshness, freshness, freshness_of_morning, insist, watermarks_document
 from fatoura.cutoff.rules import Version, rules_on
 from fatoura.cutoff.standing import weigh

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from fatoura import clock
 from fatoura.calendar import load_calendar
-from fatoura.cutoff.deciding import LOCK
+from fatoura.cutoff.cases import LOCK
 from fatoura.cutoff.rules import rules_on
 from fatoura.cycles.registry import Purpose, cycle_id_of
 from fatoura.cycles.stages import recorded_stage

@@ -13,12 +13,12 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.calendar import load_calendar
-from fatoura.cutoff.cases import OPEN_STATES, Moment, close_cases
+from fatoura.cutoff.cases import LOCK, OPEN_STATES, Moment, close_cases
 from fatoura.cutoff.rules import rules_on
 from fatoura.cutoff.standing import weigh
 from fatoura.cycles.keys import ExtractKey
 from fatoura.cycles.stages import recorded_stage
-from fatoura.database import connect, locked
+from fatoura.database import connect, lock, locked
 from fatoura.errors import BadInput
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def schedule_cases(cycle_key: str, *, run_id: str | None = None) -> CasesSchedul
         raise BadInput(f"there is no cycle {key.cycle!r}: no extract of it was loaded")
     with recorded_stage(cycle_id, "schedule_cutoff", supplement=key.supplement, run_id=run_id) as stage:
         with locked(f"cycle {key.cycle}") as connection:
+            lock(connection, LOCK)
             outcome = _schedule(connection, cycle_id, run_id)
         stage.counts |= {
             "added": outcome.added,

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import text
 
 from fatoura import clock
-from fatoura.cutoff.cases import Moment
-from fatoura.cutoff.deciding import LOCK
+from fatoura.cutoff.cases import LOCK, Moment
 from fatoura.cutoff.reasons import Reason
 from fatoura.cutoff.rules import rules_on
 from fatoura.database import locked

@@ -1,5 +1,5 @@
 """The application's database: one engine, one schema, one dialect (PostgreSQL)."""
 
-from fatoura.database.engine import begin, connect, driver, get_engine, locked
+from fatoura.database.engine import begin, connect, driver, get_engine, lock, locked
 
-__all__ = ["begin", "connect", "driver", "get_engine", "locked"]
+__all__ = ["begin", "connect", "driver", "get_engine", "lock", "locked"]

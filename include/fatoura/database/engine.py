@@ -69,6 +69,11 @@ def driver(connection: Connection) -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
+def lock(connection: Connection, name: str) -> None:
+    """Take an advisory lock for the rest of a transaction; waits for whoever holds it."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+
+
 @contextmanager
 def locked(name: str, *, wait: bool = True) -> Iterator[Connection]:
     """Hold a transaction under an advisory lock, so that two runs never do the same stage at once.
@@ -79,9 +84,7 @@ def locked(name: str, *, wait: bool = True) -> Iterator[Connection]:
     """
     with begin() as connection:
         if wait:
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
-            )
+            lock(connection, name)
         elif not connection.scalar(
             text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
         ):
