@@ -477,10 +477,23 @@ payment = Table(
     Column("channel", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("reverses", Text, comment="of a reversal: the payment's id; the invoice is the same"),
-    Column("feed_id", Integer, nullable=False, comment="the feed that says so"),
+    Column("feed_id", Integer, nullable=False, comment="the feed that brought what stands"),
     Column("row_number", BigInteger, nullable=False, comment="in its feed, 1-based"),
-    _instant("known_until", nullable=False, comment="its feed's watermark of the channel: the later wins"),
-    Column("revision", SmallInteger, nullable=False, server_default="0", comment="one a correction"),
+    _instant("known_until", nullable=False, comment="the latest watermark under which it was told so"),
+    Column(
+        "told_in",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="that feed's name: of two alike, the one that sorts later wins",
+    ),
+    Column(
+        "revision",
+        SmallInteger,
+        nullable=False,
+        server_default="0",
+        comment="how many other versions of it were told",
+    ),
     Column(
         "counts_millimes",
         BigInteger,
@@ -509,10 +522,21 @@ account_fact = Table(
     Column("valid_from", Date, nullable=False),
     Column("valid_until", Date, comment="its last day; null: until further notice"),
     Column("set_by", Text, nullable=False),
-    Column("feed_id", Integer, nullable=False, comment="the feed that says so"),
+    Column("feed_id", Integer, nullable=False, comment="the feed that brought what stands"),
     Column("row_number", BigInteger, nullable=False),
-    Column("told_in", Text, nullable=False, comment="the feed's name: of two, the one that sorts later wins"),
-    Column("revision", SmallInteger, nullable=False, server_default="0", comment="one a correction"),
+    Column(
+        "told_in",
+        Text,
+        nullable=False,
+        comment="the last feed that told it so: of two names, the one that sorts later wins",
+    ),
+    Column(
+        "revision",
+        SmallInteger,
+        nullable=False,
+        server_default="0",
+        comment="how many other versions of it were told",
+    ),
     _one_of(
         "fact",
         "payment_plan",
@@ -573,7 +597,27 @@ set_aside_row = Table(
         "customer_reference",
         postgresql_where=text("settled_at IS NULL AND customer_reference IS NOT NULL"),
     ),
+    Index(
+        "ix_set_aside_row_pending_subject",
+        "subject",
+        postgresql_where=text("settled_at IS NULL AND subject IS NOT NULL"),
+    ),
     comment="Rows of feeds that break a rule. Until one is settled, whoever it names is not warned.",
+)
+
+feed_refusal = Table(
+    "feed_refusal",
+    metadata,
+    Column("content", Text, primary_key=True),
+    Column("name", Text, primary_key=True, comment="of its folder"),
+    Column("location", Text, nullable=False),
+    Column("problems", ARRAY(Text), nullable=False, comment="a sentence for each thing that is wrong"),
+    Column("channels", ARRAY(Text), comment="that its payments are of; null: not known, so perhaps all"),
+    _instant("first_refused_at", nullable=False),
+    _instant("refused_at", nullable=False, comment="at the last look"),
+    _one_of("content", "payments", "facts"),
+    comment="Feeds in the landing folder that are refused as a whole. While one lies there, the watermarks "
+    "of its channels stay where they are: something is missing.",
 )
 
 # --- Cut-off warnings --------------------------------------------------------------------------------

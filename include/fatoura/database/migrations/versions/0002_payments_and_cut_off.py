@@ -68,16 +68,20 @@ def upgrade() -> None:
             "valid_until", sa.Date(), nullable=True, comment="its last day; null: until further notice"
         ),
         sa.Column("set_by", sa.Text(), nullable=False),
-        sa.Column("feed_id", sa.Integer(), nullable=False, comment="the feed that says so"),
+        sa.Column("feed_id", sa.Integer(), nullable=False, comment="the feed that brought what stands"),
         sa.Column("row_number", sa.BigInteger(), nullable=False),
         sa.Column(
             "told_in",
             sa.Text(),
             nullable=False,
-            comment="the feed's name: of two, the one that sorts later wins",
+            comment="the last feed that told it so: of two names, the one that sorts later wins",
         ),
         sa.Column(
-            "revision", sa.SmallInteger(), server_default="0", nullable=False, comment="one a correction"
+            "revision",
+            sa.SmallInteger(),
+            server_default="0",
+            nullable=False,
+            comment="how many other versions of it were told",
         ),
         sa.CheckConstraint(
             "fact IN ('payment_plan', 'dispute', 'direct_debit', 'protected', 'estimate_review', 'cancelled', 'number_changed', 'contract_ended')",
@@ -320,6 +324,29 @@ def upgrade() -> None:
         "ix_feed_unapplied", "feed", ["id"], unique=False, postgresql_where=sa.text("applied_at IS NULL")
     )
     op.create_table(
+        "feed_refusal",
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False, comment="of its folder"),
+        sa.Column("location", sa.Text(), nullable=False),
+        sa.Column(
+            "problems",
+            postgresql.ARRAY(sa.Text()),
+            nullable=False,
+            comment="a sentence for each thing that is wrong",
+        ),
+        sa.Column(
+            "channels",
+            postgresql.ARRAY(sa.Text()),
+            nullable=True,
+            comment="that its payments are of; null: not known, so perhaps all",
+        ),
+        sa.Column("first_refused_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("refused_at", sa.DateTime(timezone=True), nullable=False, comment="at the last look"),
+        sa.CheckConstraint("content IN ('payments', 'facts')", name=op.f("ck_feed_refusal_content")),
+        sa.PrimaryKeyConstraint("content", "name", name=op.f("pk_feed_refusal")),
+        comment="Feeds in the landing folder that are refused as a whole. While one lies there, the watermarks of its channels stay where they are: something is missing.",
+    )
+    op.create_table(
         "payment",
         sa.Column("payment_id", sa.Text(), nullable=False),
         sa.Column(
@@ -340,16 +367,27 @@ def upgrade() -> None:
             nullable=True,
             comment="of a reversal: the payment's id; the invoice is the same",
         ),
-        sa.Column("feed_id", sa.Integer(), nullable=False, comment="the feed that says so"),
+        sa.Column("feed_id", sa.Integer(), nullable=False, comment="the feed that brought what stands"),
         sa.Column("row_number", sa.BigInteger(), nullable=False, comment="in its feed, 1-based"),
         sa.Column(
             "known_until",
             sa.DateTime(timezone=True),
             nullable=False,
-            comment="its feed's watermark of the channel: the later wins",
+            comment="the latest watermark under which it was told so",
         ),
         sa.Column(
-            "revision", sa.SmallInteger(), server_default="0", nullable=False, comment="one a correction"
+            "told_in",
+            sa.Text(),
+            server_default="",
+            nullable=False,
+            comment="that feed's name: of two alike, the one that sorts later wins",
+        ),
+        sa.Column(
+            "revision",
+            sa.SmallInteger(),
+            server_default="0",
+            nullable=False,
+            comment="how many other versions of it were told",
         ),
         sa.Column(
             "counts_millimes",
@@ -437,6 +475,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("settled_at IS NULL AND customer_reference IS NOT NULL"),
     )
     op.create_index(
+        "ix_set_aside_row_pending_subject",
+        "set_aside_row",
+        ["subject"],
+        unique=False,
+        postgresql_where=sa.text("settled_at IS NULL AND subject IS NOT NULL"),
+    )
+    op.create_index(
         "ix_set_aside_row_pending_invoice",
         "set_aside_row",
         ["invoice_number"],
@@ -514,6 +559,11 @@ def downgrade() -> None:
         table_name="set_aside_row",
         postgresql_where=sa.text("settled_at IS NULL AND customer_reference IS NOT NULL"),
     )
+    op.drop_index(
+        "ix_set_aside_row_pending_subject",
+        table_name="set_aside_row",
+        postgresql_where=sa.text("settled_at IS NULL AND subject IS NOT NULL"),
+    )
     op.drop_table("set_aside_row")
     op.drop_index(
         op.f("ix_payment_reverses"), table_name="payment", postgresql_where=sa.text("reverses IS NOT NULL")
@@ -523,6 +573,7 @@ def downgrade() -> None:
     )
     op.drop_index(op.f("ix_payment_feed_id"), table_name="payment")
     op.drop_table("payment")
+    op.drop_table("feed_refusal")
     op.drop_index("ix_feed_unapplied", table_name="feed", postgresql_where=sa.text("applied_at IS NULL"))
     op.drop_table("feed")
     op.drop_index(op.f("ix_cutoff_list_line_invoice_number"), table_name="cutoff_list_line")
