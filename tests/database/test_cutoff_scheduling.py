@@ -8,9 +8,10 @@ from sqlalchemy import text
 from fatoura.calendar import Hours, decide_day
 from fatoura.cutoff.scheduling import schedule_cases
 from fatoura.cycles.keys import ExtractKey
-from fatoura.database import begin, connect
+from fatoura.database import connect
 from fatoura.errors import BadInput
 from fatoura.subscriptions import match_extract
+from tests.notices import run_sql
 from tests.staging import plan_notice, row, stage_extract, subscribe
 
 KEY, SUPPLEMENT = ExtractKey("2026-05-T1"), ExtractKey("2026-05-T1", 1)
@@ -120,21 +121,87 @@ def test_an_invoice_whose_correction_was_not_told_is_no_ground_for_a_warning(cyc
     assert list(cases()) == ["A2"]
 
 
-def test_a_case_that_went_on_is_left_alone(cycle):
-    schedule_cases(KEY.cycle)
-    with begin() as connection:
-        # The states after `scheduled` come with the warnings' own workflow.
-        connection.execute(text("ALTER TABLE cutoff_case DROP CONSTRAINT ck_cutoff_case_state"))
-        connection.execute(text("UPDATE cutoff_case SET state = 'warned'"))
+def every_case() -> list[tuple]:
+    with connect() as connection:
+        return [
+            tuple(case)
+            for case in connection.execute(
+                text(
+                    "SELECT invoice_number, sequence, state, reason, opened_because, amount_due_millimes "
+                    "FROM cutoff_case ORDER BY 1, 2"
+                )
+            )
+        ]
+
+
+def decided() -> list[tuple]:
+    with connect() as connection:
+        return [
+            tuple(decision)
+            for decision in connection.execute(
+                text(
+                    "SELECT invoice_number, sequence, moment, verdict, reason FROM cutoff_decision ORDER BY 1, 2"
+                )
+            )
+        ]
+
+
+def correct(**amounts: int) -> None:
+    """Load a supplement with other amounts, and tell the customers of those over nothing."""
     correction = stage_extract(
-        SUPPLEMENT, [row(n, "000000001", amount_due_millimes=900 * (n == "A1")) for n in ("A1", "A2")]
+        SUPPLEMENT, [row(number, "000000001", amount_due_millimes=amounts[number]) for number in amounts]
     )
     match_extract(SUPPLEMENT)
-    plan_notice(correction, "A1", kind="bill_correction")
-    before = cases()
-    outcome = schedule_cases(KEY.cycle)
-    assert (outcome.updated, outcome.withdrawn) == (0, 0)
-    assert cases() == before
+    for number, amount in amounts.items():
+        if amount:
+            plan_notice(correction, number, kind="bill_correction")
+
+
+def test_a_warned_case_of_a_corrected_bill_is_closed_and_the_corrected_bill_gets_the_next(cycle):
+    schedule_cases(KEY.cycle)
+    run_sql(
+        "UPDATE cutoff_case SET state = 'warned', warning_id = uuidv7(), warned_at = now(), "
+        "cut_from = '2026-07-13'"
+    )
+    correct(A1=90_000, A2=0)
+    outcome = schedule_cases(str(SUPPLEMENT))
+    assert (outcome.added, outcome.updated, outcome.withdrawn, outcome.cases) == (1, 0, 0, 1)
+    assert every_case() == [
+        ("A1", 1, "excluded", "corrected", "billed", 12_500),
+        ("A1", 2, "scheduled", None, "corrected", 90_000),
+        ("A2", 1, "excluded", "corrected", "billed", 12_500),
+    ]
+    assert decided() == [
+        ("A1", 1, "corrected", "withdraw", "corrected"),
+        ("A2", 1, "corrected", "withdraw", "corrected"),
+    ]
+    assert schedule_cases(KEY.cycle).added == 0
+    assert len(every_case()) == 3
+    assert len(decided()) == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "then", "verdict"),
+    [("planned", "cancelled", "leave_out"), ("accepted", "accepted", "withdraw")],
+)
+def test_a_warning_under_way_of_a_corrected_bill_stops_where_it_has_not_left(cycle, message, then, verdict):
+    schedule_cases(KEY.cycle)
+    plan_notice(cycle, "A1", kind="cutoff_warning", state=message)
+    run_sql(
+        "UPDATE cutoff_case c SET under_way = n.id FROM notice n "
+        "WHERE n.kind = 'cutoff_warning' AND n.subject = c.invoice_number"
+    )
+    correct(A1=90_000)
+    assert schedule_cases(str(SUPPLEMENT)).added == 1
+    assert every_case() == [
+        ("A1", 1, "excluded", "corrected", "billed", 12_500),
+        ("A1", 2, "scheduled", None, "corrected", 90_000),
+        ("A2", 1, "scheduled", None, "billed", 12_500),
+    ]
+    assert decided() == [("A1", 1, "corrected", verdict, "corrected")]
+    with connect() as connection:
+        state = connection.scalar(text("SELECT state FROM notice WHERE kind = 'cutoff_warning'"))
+    assert state == then
 
 
 def test_a_day_that_is_closed_or_opened_by_decision_moves_the_warning(cycle):
