@@ -140,7 +140,8 @@ def decided() -> list[tuple]:
             tuple(decision)
             for decision in connection.execute(
                 text(
-                    "SELECT invoice_number, sequence, moment, verdict, reason FROM cutoff_decision ORDER BY 1, 2"
+                    "SELECT invoice_number, sequence, moment, verdict, reason FROM cutoff_decision "
+                    "ORDER BY 1, 2"
                 )
             )
         ]

@@ -271,3 +271,64 @@ def test_a_year_without_an_open_day_is_refused():
 def test_an_instant_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="time zone"):
         calendar().is_open(datetime(2026, 5, 20, 12))
+
+
+# --- Cutting supply
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+no_cut_days = st.sets(st.sampled_from(WEEKDAYS), max_size=6)
+NO_CUT_ON = ("friday", "saturday", "sunday")
+
+
+@given(calendars, days, st.integers(0, 30), no_cut_days)
+def test_the_earliest_cut_keeps_the_notice_and_no_earlier_day_would_do(asked, day, notice, no_cut_on):
+    cut = asked.earliest_cut(day, notice, no_cut_on)
+    assert cut >= day + timedelta(days=notice)
+    assert asked.may_cut(cut, no_cut_on)
+    waited = (cut - day).days
+    assert not any(asked.may_cut(day + timedelta(days=number), no_cut_on) for number in range(notice, waited))
+
+
+@given(calendars, days, no_cut_days)
+def test_supply_is_cut_on_no_forbidden_weekday_no_holiday_and_no_eve_of_one(asked, day, no_cut_on):
+    if not asked.may_cut(day, no_cut_on):
+        return
+    assert WEEKDAYS[day.weekday()] not in no_cut_on
+    for one in (day, day + timedelta(days=1)):
+        explained = asked.explain(one)
+        # A person's decision that a day is open wins over the holiday that it may be.
+        assert not explained.holidays or explained.decision is not None
+        assert explained.decision is None or not explained.decision.closed
+
+
+@given(calendars, days, st.integers(0, 30), st.integers(0, 30), no_cut_days)
+def test_longer_notice_or_a_later_warning_never_makes_the_cut_earlier(asked, day, notice, more, no_cut_on):
+    cut = asked.earliest_cut(day, notice, no_cut_on)
+    assert asked.earliest_cut(day, notice + more, no_cut_on) >= cut
+    assert asked.earliest_cut(day + timedelta(days=more), notice, no_cut_on) >= cut
+
+
+@pytest.mark.parametrize(
+    ("warned", "cut"),
+    [
+        ("2026-06-29", "2026-07-09"),  # a Thursday
+        ("2026-06-30", "2026-07-13"),  # ten days on is a Friday
+        ("2026-07-01", "2026-07-13"),
+        ("2026-07-14", "2026-07-27"),  # the 24th is a Friday and the eve of Republic Day
+        ("2026-08-02", "2026-08-17"),  # the 12th is the eve of Women's Day, itself a Thursday
+        ("2026-06-05", "2026-06-18"),  # Monday the 15th is the eve of what may be the Hijri new year
+    ],
+)
+def test_the_day_of_the_cut_is_at_least_ten_days_away_and_a_day_on_which_people_can_pay(warned, cut):
+    assert calendar().earliest_cut(date.fromisoformat(warned), 10, NO_CUT_ON) == date.fromisoformat(cut)
+
+
+def test_a_day_that_is_closed_by_decision_moves_the_cut_and_so_does_its_eve():
+    asked = calendar(decisions={date(2026, 7, 14): CLOSED})
+    assert not asked.may_cut(date(2026, 7, 13), NO_CUT_ON)
+    assert asked.earliest_cut(date(2026, 6, 30), 10, NO_CUT_ON) == date(2026, 7, 15)
+
+
+def test_a_year_without_a_day_for_a_cut_is_refused():
+    with pytest.raises(CalendarError, match="on no day of a whole year"):
+        calendar().earliest_cut(date(2026, 6, 30), 10, WEEKDAYS)
