@@ -34,6 +34,7 @@ _CYCLES = text(
     FROM cycle c LEFT JOIN LATERAL (
         SELECT max(finished_at) AS finished_at FROM stage WHERE cycle_id = c.id AND name = 'report'
     ) s ON true
+    WHERE c.purpose = 'billing'
     ORDER BY c.issue_date DESC, c.key DESC LIMIT 500
     """
 )

@@ -93,7 +93,7 @@ def test_notices_are_resolved_by_their_ids_with_reason_and_name():
 def test_what_goes_out_again_is_said():
     cycle = doubt(1)
     told = run("resolve", ids(cycle)[0], "--as", "not_accepted", *REASON).stdout
-    assert "go out again with the send tasks of 2026-05-T1; where the run has ended, clear" in told
+    assert "go out again with the send tasks of 2026-05-T1 (billing_cycle); where the run has " in told
     assert states(cycle) == {"planned": 1}
     assert decisions()[0].decided_by  # the user who runs this
 

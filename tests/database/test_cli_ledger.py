@@ -1,12 +1,15 @@
 """`fatoura ledger`: the contract's document, and the same for people."""
 
 import json
+from datetime import date
 
 import pytest
 from click.testing import CliRunner
 
 from fatoura.cli import main
 from fatoura.cycles.keys import ExtractKey
+from fatoura.cycles.registry import Purpose, open_cycle
+from fatoura.database import begin
 from fatoura.subscriptions import match_extract
 from tests.notices import run_sql
 from tests.staging import plan_notice, row, stage_extract, subscribe
@@ -67,6 +70,23 @@ def test_people_get_the_same_figures(cycle):
     assert lines["extracted"] == "7"
     assert lines["  accepted"] == "1"
     assert done.stdout.endswith("identity holds\n")
+
+
+@pytest.mark.parametrize(
+    ("purpose", "key", "told"),
+    [
+        (Purpose.CUTOFF, "cutoff-2026-06-29", "it holds the reminders and warnings of a day"),
+        (Purpose.PAYMENT_RECEIVED, "payment-received-2026-06-29", "messages that a payment was received"),
+    ],
+)
+def test_a_cycle_without_an_extract_has_no_ledger_and_says_why(purpose, key, told):
+    with begin() as connection:
+        open_cycle(connection, purpose, date(2026, 6, 29))
+    for more in ((), ("--json",)):
+        done = ledger(key, *more)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert f"{key} is no billing cycle" in done.stderr
+        assert told in done.stderr
 
 
 def test_an_identity_that_is_broken_is_told_with_the_missing_row(cycle):

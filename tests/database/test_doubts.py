@@ -243,7 +243,7 @@ def test_a_decision_moves_the_notice_and_is_recorded_with_who_and_why(decision, 
 def test_what_was_proven_not_taken_goes_out_again_in_its_cycle():
     cycle = doubt()
     done = decide(ids(cycle), Decision.NOT_ACCEPTED)
-    assert done.cycles == ("2026-05-T1",)
+    assert done.cycles == {"2026-05-T1": "billing_cycle"}
     [again] = claim(cycle)
     assert again.message.attempt == 2
     answer([again], "in_doubt")
@@ -256,7 +256,7 @@ def test_what_was_not_taken_and_is_too_late_or_replaced_goes_out_no_more():
     run_sql("UPDATE notice SET send_until = :now WHERE subject LIKE '%-1'", now=clock.now())
     correct("2")
     done = decide(ids(cycle), Decision.NOT_ACCEPTED)
-    assert (len(done.resolved), done.cancelled, done.cycles) == (3, 2, ("2026-05-T1",))
+    assert (len(done.resolved), done.cancelled, done.cycles) == (3, 2, {"2026-05-T1": "billing_cycle"})
     told = [(one.state, one.reason, one.final_at is None) for one in notices(cycle)]
     assert told == [
         ("planned", None, True),

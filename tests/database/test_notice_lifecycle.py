@@ -437,6 +437,34 @@ def test_what_was_erased_is_said_to_be_erased(sent):
     assert (notice["phone"], notice["text"]) == (None, None)
 
 
+def test_about_an_invoice_its_warnings_are_shown_too_whatever_their_sequence(sent):
+    for number in (1, 2):
+        run_sql(
+            "INSERT INTO notice (kind, subject, sequence, cycle_id, subscription_id, phone, language, text, "
+            "encoding, segments, priority, send_from, send_until, validity_minutes, planned_at) "
+            "SELECT 'cutoff_warning', subject, :number, NULL, subscription_id, phone, 'fr', :text, 'gsm7', "
+            "1, 20, send_from, send_until, 60, planned_at + make_interval(days => 20 + :number) "
+            "FROM notice WHERE kind = 'bill'",
+            number=number,
+            text="Référence : 42580 496 0\nSans paiement, coupure dès le 13/07/2026",
+        )
+    # Corrected since, and given to another customer: what was sent still tells of the first one.
+    run_sql(
+        "INSERT INTO invoice SELECT (jsonb_populate_record(invoice, "
+        """'{"revision": 1, "row_number": 2, "customer_reference": "000000009"}')).* FROM invoice"""
+    )
+    found = shown("F-1")
+    assert [(one["kind"], one["sequence"]) for one in found] == [
+        ("bill", 1),
+        ("cutoff_warning", 1),
+        ("cutoff_warning", 2),
+    ]
+    assert {one["customer_reference"] for one in found} == {"***** *96 0"}
+    for one in found[1:]:
+        assert one["text"] == "Référence : ***** *96 0\nSans paiement, coupure dès le 13/07/2026"
+        assert (one["cycle"], one["supplement"]) == (None, None)
+
+
 def test_a_text_about_no_invoice_of_ours_is_hidden_as_a_whole(sent):
     run_sql("DELETE FROM invoice")
     [notice] = shown("F-1")

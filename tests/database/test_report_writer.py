@@ -288,6 +288,22 @@ def test_only_the_cycle_that_changed_is_stale(cycle):
     assert stale_reports() == ["2026-05-T2"]
 
 
+def test_of_a_day_s_warnings_there_is_no_report_of_bills(cycle):
+    with begin() as connection:
+        connection.execute(text("UPDATE cycle SET purpose = 'cutoff', key = 'cutoff-2026-06-29'"))
+        connection.execute(
+            text(
+                "INSERT INTO stage (cycle_id, name, started_at, finished_at, counts) "
+                "VALUES (:id, 'report', '2026-05-01', '2026-05-01', '{}')"
+            ),
+            {"id": cycle.cycle_id},
+        )
+    assert stale_reports() == []
+    with pytest.raises(BadInput, match="cutoff-2026-06-29 is no billing cycle: it holds the reminders"):
+        write_report("cutoff-2026-06-29")
+    assert not report_folder("cutoff-2026-06-29").exists()
+
+
 def test_the_command_prints_the_pages_path(cycle):
     done = CliRunner().invoke(main, ["report", cycle.key])
     assert done.exit_code == 0, done.output

@@ -481,7 +481,7 @@ async def test_what_goes_out_again_is_said_with_what_to_do(amel):
     run_sql("UPDATE notice SET send_until = submitted_at WHERE subject LIKE '%-1'")
     done = await confirm(amel, change(await fill(amel), decision="not_accepted"))
     assert "1 of them goes out no more" in done.text
-    assert "go out again with the send tasks of 2026-05-T1" in done.text
+    assert "go out again with the send tasks of 2026-05-T1 (<code>billing_cycle</code>)." in done.text
     assert states(cycle) == {"planned": 1, "cancelled": 1}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from sqlalchemy import text
 
+from fatoura.cycles.registry import Purpose, open_cycle
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import begin
 from fatoura.settings import get_settings
@@ -184,8 +186,11 @@ async def test_before_the_first_report_there_is_no_folder_and_no_error(client):
 async def test_the_list_shows_cycles_with_links_to_what_was_written(client, reports):
     load("2026-05-T1", reported=True)
     load("2026-05-T2", reported=False)
+    with begin() as connection:
+        open_cycle(connection, Purpose.CUTOFF, date(2026, 6, 29))
     answer = await client.get(f"{URL_PREFIX}/reports")
     assert answer.status_code == 200
+    assert "cutoff-2026-06-29" not in answer.text, "of bills there are none in it"
     assert 'href="/fatoura/reports/2026-05-T1/report.html"' in answer.text
     assert 'href="/fatoura/reports/2026-05-T1/report.xlsx"' in answer.text
     assert "2026-05-T2/report.html" not in answer.text

@@ -145,7 +145,7 @@ def resolve(
             "decision": decision,
             "resolved": done.resolved,
             "cancelled": done.cancelled,
-            "cycles": done.cycles,
+            "cycles": list(done.cycles),
             "unresolved": [{"id": one.id, "why": one.why} for one in done.unresolved],
         }
         print_json(document)
@@ -238,9 +238,10 @@ def _done(done: Resolution, decision: str) -> list[str]:
     if done.cancelled:
         lines.append(f"{done.cancelled} of them go out no more: their time is over, or they are replaced")
     if done.cycles:
+        told = ", ".join(f"{cycle} ({workflow})" for cycle, workflow in done.cycles.items())
         lines.append(
-            f"the others go out again with the send tasks of {', '.join(done.cycles)}; where the run has "
-            "ended, clear its task send"
+            f"the others go out again with the send tasks of {told}; where the run has ended, clear its "
+            "task send"
         )
     lines += [f"not resolved: {one.id}: {one.why}" for one in done.unresolved]
     return lines

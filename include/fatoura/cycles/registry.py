@@ -25,6 +25,14 @@ class Purpose(StrEnum):
     PAYMENT_RECEIVED = "payment_received"  # a day's payments after a warning
 
 
+SENT_BY: dict[Purpose, str] = {
+    Purpose.BILLING: "billing_cycle",
+    Purpose.CUTOFF: "cutoff_warnings",
+    Purpose.PAYMENT_RECEIVED: "payment_confirmations",
+}
+"""The workflow whose task `send` takes the notices of such a cycle, for those who have to clear it."""
+
+
 def open_cycle(connection: Connection, purpose: Purpose, day: date) -> tuple[int, str]:
     """Open the cycle of a purpose and a day, unless it is open; return its id and its key.
 
@@ -47,12 +55,38 @@ def open_cycle(connection: Connection, purpose: Purpose, day: date) -> tuple[int
 
 
 def cycle_id_of(cycle_key: str) -> int:
-    """Return the id of a cycle.
+    """Return the id of a cycle of any purpose.
 
-    :raises BadInput: when no extract of it was ever loaded.
+    :raises BadInput: when there is none of that key.
     """
     with connect() as connection:
-        found = connection.scalar(text("SELECT id FROM cycle WHERE key = :key"), {"key": cycle_key})
+        return _find(connection, cycle_key)[0]
+
+
+def billing_cycle_id(connection: Connection, cycle_key: str) -> int:
+    """Return the id of a billing cycle, for what only these have: extracts, a ledger, a report of bills.
+
+    :raises BadInput: when there is none of that key, or it is a cycle of another purpose.
+    """
+    cycle_id, purpose = _find(connection, cycle_key)
+    if purpose != Purpose.BILLING:
+        raise BadInput(
+            f"{cycle_key} is no billing cycle: it holds {_HOLDS[purpose]}, and no extract whose rows could "
+            "be accounted for"
+        )
+    return cycle_id
+
+
+_HOLDS = {
+    Purpose.CUTOFF: "the reminders and warnings of a day",
+    Purpose.PAYMENT_RECEIVED: "a day's messages that a payment was received",
+}
+
+
+def _find(connection: Connection, cycle_key: str) -> tuple[int, Purpose]:
+    found = connection.execute(
+        text("SELECT id, purpose FROM cycle WHERE key = :key"), {"key": cycle_key}
+    ).one_or_none()
     if found is None:
-        raise BadInput(f"there is no cycle {cycle_key!r}: no extract of it was loaded")
-    return int(found)
+        raise BadInput(f"there is no cycle {cycle_key!r}: no extract of it was loaded, and nothing planned")
+    return found.id, Purpose(found.purpose)

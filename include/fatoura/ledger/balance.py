@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from fatoura.cycles.registry import billing_cycle_id
 from fatoura.database import connect
-from fatoura.errors import BadInput, NeedsAPerson
+from fatoura.errors import NeedsAPerson
 from fatoura.notices.states import State
 
 BUCKETS = ("rejected", "unsubscribed", "suppressed", "held_out", "noticed")
@@ -63,7 +64,7 @@ class Ledger:
 def cycle_ledger(cycle_key: str) -> Ledger:
     """Count the ledger of a cycle.
 
-    :raises BadInput: when there is no such cycle.
+    :raises BadInput: when there is no such cycle, or it is not one of bills.
     """
     with connect() as connection:
         # One snapshot: senders and receipts go on moving notices while we count.
@@ -74,11 +75,9 @@ def cycle_ledger(cycle_key: str) -> Ledger:
 def count_ledger(connection: Connection, cycle_key: str) -> Ledger:
     """Count the ledger of a cycle in the caller's snapshot, for figures that must agree with it.
 
-    :raises BadInput: when there is no such cycle.
+    :raises BadInput: when there is no such cycle, or it is not one of bills.
     """
-    cycle_id = connection.scalar(text("SELECT id FROM cycle WHERE key = :key"), {"key": cycle_key})
-    if cycle_id is None:
-        raise BadInput(f"there is no cycle {cycle_key!r}: no extract of it was loaded")
+    cycle_id = billing_cycle_id(connection, cycle_key)
     extracted = connection.scalar(
         text(
             "SELECT coalesce(sum(declared_rows), 0) FROM extract "

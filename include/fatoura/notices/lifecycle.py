@@ -133,7 +133,7 @@ class Lives:
     total: int
     """How many there are; of a phone perhaps more than `notices` holds."""
     notices: tuple[NoticeLife, ...]
-    """About an invoice, corrections come after what they correct; to a phone, the newest come first."""
+    """About an invoice, in the order in which they were planned; to a phone, the newest come first."""
 
 
 _NOTICES = """
@@ -141,14 +141,20 @@ _NOTICES = """
     FROM notice n
     LEFT JOIN cycle c ON c.id = n.cycle_id
     LEFT JOIN extract e ON e.id = n.extract_id
+    LEFT JOIN subscription s ON s.id = n.subscription_id
     LEFT JOIN LATERAL (
+        -- The sequence of a bill tells the revision that it is about. Whatever else is about an invoice is
+        -- about the one of its subscriber, should a correction have given it to another customer.
         SELECT customer_reference FROM invoice WHERE invoice_number = n.subject
-        ORDER BY revision = n.sequence - 1 DESC, revision DESC LIMIT 1
+        ORDER BY n.extract_id IS NOT NULL AND revision = n.sequence - 1 DESC,
+            n.extract_id IS NULL AND customer_reference = s.customer_reference DESC NULLS LAST,
+            revision DESC
+        LIMIT 1
     ) i ON true
     WHERE {which}
 """
 _BY_ID = _NOTICES.format(which="n.id = :asked")
-_BY_INVOICE = _NOTICES.format(which="n.subject = :asked ORDER BY n.sequence, n.planned_at, n.id")
+_BY_INVOICE = _NOTICES.format(which="n.subject = :asked ORDER BY n.planned_at, n.sequence, n.id")
 # No index: it would make planning and each change of state dearer than an answer to a caller is worth. A
 # million notices are read in well under a second.
 _BY_PHONE = _NOTICES.format(which="n.phone = :asked ORDER BY n.planned_at DESC, n.id DESC LIMIT :most")

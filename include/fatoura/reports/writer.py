@@ -76,7 +76,7 @@ def write_report(
 
 
 def stale_reports() -> list[str]:
-    """Return the keys of cycles whose notices or receipts have changed since their last report, oldest first.
+    """Return the keys of billing cycles with notices or receipts newer than their last report, oldest first.
 
     Cycles that never had a report are not among them. Looks back 45 days. A report that was written within
     two minutes of a change is called stale once more than it need be.
@@ -103,7 +103,7 @@ def stale_reports() -> list[str]:
                         JOIN notice n ON n.gateway = r.gateway AND n.provider_id = r.provider_id
                         WHERE r.notice_id IS NULL GROUP BY n.cycle_id
                     )
-                    SELECT key FROM cycle c JOIN last ON last.cycle_id = c.id
+                    SELECT key FROM cycle c JOIN last ON last.cycle_id = c.id AND c.purpose = 'billing'
                     WHERE EXISTS (SELECT FROM changed WHERE changed.cycle_id = c.id AND changed.at > last.at)
                     ORDER BY c.issue_date, c.id
                     """

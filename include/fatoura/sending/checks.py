@@ -20,15 +20,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def _of_cases(connection: Connection, notices: Sequence[UUID]) -> dict[UUID, str]:
-    from fatoura.cutoff.claiming import unfounded
+def _no_longer_owed(connection: Connection, notices: Sequence[UUID]) -> Mapping[UUID, str]:
+    from fatoura.cutoff import claiming
 
-    return unfounded(connection, notices)
+    return claiming.unfounded(connection, notices)
+
+
+def _owed_again(connection: Connection, notices: Sequence[UUID]) -> Mapping[UUID, str]:
+    from fatoura.cutoff import claiming
+
+    return claiming.taken_back(connection, notices)
 
 
 CHECKS: Mapping[Check, Callable[[Connection, Sequence[UUID]], Mapping[UUID, str]]] = {
-    Check.STILL_OWED: _of_cases,
-    Check.STILL_SETTLED: _of_cases,
+    Check.STILL_OWED: _no_longer_owed,
+    Check.STILL_SETTLED: _owed_again,
 }
 """Who can tell: gets planned notices that the transaction holds, returns those to cancel, each with why."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 
 from fatoura import clock
+from fatoura.cycles.registry import SENT_BY, Purpose
 from fatoura.errors import BadInput
 from fatoura.notices.states import DECIDED, Decision, State
 from fatoura.phones import holds_number, mask
@@ -147,12 +148,12 @@ class Resolution:
 
     :param cancelled: how many of the resolved ones go out no more, for their time is over or they are
         replaced; only after `Decision.NOT_ACCEPTED`.
-    :param cycles: the cycles whose send tasks take the others again.
+    :param cycles: the cycles whose send tasks take the others again, each with its workflow.
     """
 
     resolved: tuple[UUID, ...]
     cancelled: int
-    cycles: tuple[str, ...]
+    cycles: Mapping[str, str]
     unresolved: tuple[Unresolved, ...]
 
 
@@ -345,20 +346,19 @@ def resolve(
     }
     rows = connection.execute(_RESOLVE, values).all()
     resolved = tuple(row.id for row in rows if row.open)
-    cancelled, cycles = 0, ()
+    cancelled, cycles = 0, {}
     if decision is Decision.NOT_ACCEPTED and resolved:
         now = clock.now()
         again = {**repeatable_values(), "ids": list(resolved), "now": now, "still": now + SHORTEST_VALIDITY}
         cancelled = connection.execute(_CANCEL, again).rowcount
-        cycles = tuple(
-            connection.scalars(
-                text(
-                    "SELECT key FROM cycle WHERE id IN "
-                    "(SELECT cycle_id FROM notice WHERE id = ANY(:ids) AND state = 'planned') ORDER BY key"
-                ),
-                again,
-            )
+        rows_of_cycles = connection.execute(
+            text(
+                "SELECT key, purpose FROM cycle WHERE id IN "
+                "(SELECT cycle_id FROM notice WHERE id = ANY(:ids) AND state = 'planned') ORDER BY key"
+            ),
+            again,
         )
+        cycles = {key: SENT_BY[Purpose(purpose)] for key, purpose in rows_of_cycles}
     unresolved = tuple(
         Unresolved(row.id, _why_not(row.state, row.attempts, row.attempt)) for row in rows if not row.open
     )
