@@ -91,7 +91,16 @@ class Settings(BaseSettings):
     )
     send_lanes: int = Field(2, ge=1, le=64, description="How many send tasks share one cycle.")
     send_slots: int = Field(
-        4, ge=1, description="How many send tasks run at once, over all cycles: the size of Airflow's pool."
+        4,
+        ge=1,
+        description="How many send tasks of bills run at once, over all cycles: the size of Airflow's pool "
+        "`sms_gateway`.",
+    )
+    urgent_slots: int = Field(
+        2,
+        ge=1,
+        description="How many send tasks of warnings run at once, in the pool `sms_gateway_urgent`: they "
+        "never wait for a slot that bills hold.",
     )
     connections: int = Field(50, ge=1, description="Concurrent requests of one send task.")
     claim_size: int = Field(500, ge=1, description="Notices claimed in one transaction.")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fatoura.settings import PROJECT_ROOT, get_settings
+from fatoura.stack.local import POOL, URGENT_POOL
 
 DAGS = sorted((PROJECT_ROOT / "dags").glob("*.py"))
 _FEW_LINES = 6
@@ -21,7 +22,7 @@ def bag():
     """Parse the folder as Airflow does."""
     from airflow.dag_processing.dagbag import DagBag
 
-    return DagBag(dag_folder=PROJECT_ROOT / "dags", known_pools={"default_pool", "sms_gateway"})
+    return DagBag(dag_folder=PROJECT_ROOT / "dags", known_pools={"default_pool", POOL, URGENT_POOL})
 
 
 @pytest.fixture(params=[path.stem for path in DAGS])

@@ -167,9 +167,14 @@ def test_a_run_counts_as_late_from_when_it_was_queued(production: Production, ki
     assert late == [(Settings.model_fields["late_after"].default,)]
 
 
-def test_the_pool_has_as_many_slots_as_the_setting_says(production: Production) -> None:
-    pool = production.stack.api._request("GET", "/pools/sms_gateway")
-    assert pool["slots"] == Settings.model_fields["send_slots"].default
+@pytest.mark.parametrize(
+    ("pool", "setting"), [("sms_gateway", "send_slots"), ("sms_gateway_urgent", "urgent_slots")]
+)
+def test_each_pool_has_as_many_slots_as_its_setting_says(
+    production: Production, pool: str, setting: str
+) -> None:
+    found = production.stack.api._request("GET", f"/pools/{pool}")
+    assert found["slots"] == Settings.model_fields[setting].default
 
 
 def test_a_worker_that_dies_while_it_sends_loses_nothing_and_sends_nothing_twice(

@@ -19,7 +19,7 @@ import requests
 from fatoura.settings import Settings
 from fatoura.stack import processes
 from fatoura.stack.environment import MARK, StackEnvironment
-from fatoura.stack.local import POOL, LocalStack
+from fatoura.stack.local import POOL, URGENT_POOL, LocalStack
 from fatoura.stack.ports import find_free
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def test_the_stack_from_start_to_end(stack: LocalStack, variables: dict[str, str
     assert api.run("answer", run)["state"] == "success", log
     assert "Returned value was: TRIAL" in log
     assert api._request("GET", f"/pools/{POOL}")["slots"] == stack.settings.send_slots
+    assert api._request("GET", f"/pools/{URGENT_POOL}")["slots"] == stack.settings.urgent_slots
 
     # Started again it stays as it is.
     before = {part.name: part.pid for part in stack.status()}

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from fatoura.database.embedded import EmbeddedPostgres
     from fatoura.settings import Settings
 
-POOL = "sms_gateway"
-"""Airflow's pool for tasks that send."""
+POOL, URGENT_POOL = "sms_gateway", "sms_gateway_urgent"
+"""Airflow's pools for tasks that send: bills, and what must not wait until bills are through."""
 
 _START_PATIENCE = 180.0
 _MIGRATIONS = ("fatoura-migrations", "airflow-migrations")
@@ -290,6 +290,9 @@ class LocalStack:
         start("api-server", "scheduler", "dag-processor", "triggerer")
         self._wait_until_ready(started, began)
         self.api.ensure_pool(POOL, self.settings.send_slots, "Tasks that hand messages to the SMS provider.")
+        self.api.ensure_pool(
+            URGENT_POOL, self.settings.urgent_slots, "The same, of warnings: they do not wait behind bills."
+        )
 
     def _migrate(self, after_ours: Callable[[], None]) -> None:
         postgres = self.environment.postgres

@@ -174,7 +174,8 @@ def test_the_database_has_the_memory_and_the_log_with_which_speed_is_measured() 
 
 def test_defaults_that_stand_here_are_those_of_the_settings() -> None:
     environment = SERVICES["worker"].environment
-    assert environment["FATOURA_SEND_SLOTS"] == str(Settings.model_fields["send_slots"].default)
+    for name in ("send_slots", "urgent_slots"):
+        assert environment[f"FATOURA_{name.upper()}"] == str(Settings.model_fields[name].default)
     unknown = [
         name
         for name in environment
