@@ -12,7 +12,7 @@ from fatoura import clock
 from fatoura.cycles.keys import ExtractKey
 from fatoura.cycles.registry import cycle_id_of
 from fatoura.cycles.stages import recorded_stage
-from fatoura.database import begin
+from fatoura.database import begin, connect
 from fatoura.errors import FatouraError
 from fatoura.settings import get_settings
 
@@ -28,15 +28,16 @@ if TYPE_CHECKING:
 
 
 class SendNoticesOperator(BaseOperator):
-    """Send the planned notices of a billing cycle through the SMS providers in use.
+    """Send the planned notices of a cycle, of bills or of a day's warnings, through the SMS providers in use.
 
     Claims notices in the database before it submits them, keeps each contract's rate over all senders, and
     stays inside the sending window. Which providers: the connections of ``FATOURA_SMS_CONN_IDS``, with the
     shares of ``fatoura gateway set``. Several of these may work on one cycle. While the cycle waits (for the
     window, for a refusal's back-off, or for a doubt), the operator is deferred and holds no worker. Cleared
-    and run again, it sends only what is still planned.
+    and run again, it sends only what is still planned; where nothing is, it asks no provider for anything.
 
-    :param cycle: key of the cycle, or of a supplement to it. (templated)
+    :param cycle: key of the cycle, or of a supplement to it, such as ``2026-05-T1``, ``cutoff-2026-06-29``.
+        (templated)
     :param lane: which of several senders this is; shows in the attempts' records only.
     """
 
@@ -60,13 +61,21 @@ class SendNoticesOperator(BaseOperator):
         import uvloop
 
         from fatoura.receipts.secret import receipt_secret
-        from fatoura.sending.outlook import Wait
+        from fatoura.sending.outlook import Wait, is_all_said
         from fatoura.sending.sender import Sender
         from operations.alerts import tell
         from sms_gateway.triggers import SendingTrigger
 
         key = ExtractKey.parse(self.cycle)
         cycle_id = cycle_id_of(key.cycle)
+        with connect() as connection:
+            nothing_to_do = is_all_said(connection, cycle_id)
+        if nothing_to_do:
+            with recorded_stage(
+                cycle_id, "send", supplement=key.supplement, run_id=context["run_id"]
+            ) as stage:
+                stage.counts = {"lane": self.lane, "segments": 0, "busy_seconds": 0.0}
+            return dict(stage.counts)
         self._sender = Sender(
             cycle_id,
             [hook.get_conn() for hook in self.hooks],
@@ -127,9 +136,10 @@ class SettleReceiptsOperator(BaseOperator):
     Receipts are matched by the receiver as they come; this matches what is left, and waits deferred.
     Providers that do not report by themselves are asked, each ``FATOURA_RECEIPT_POLL``; also those that take
     no new messages any more. Receipts that come after the horizon are matched all the same, and the report
-    is written again.
+    is written again. A cycle of which nothing was sent is settled at once.
 
-    :param cycle: key of the cycle, or of a supplement to it. (templated)
+    :param cycle: key of the cycle, or of a supplement to it, such as ``2026-05-T1``, ``cutoff-2026-06-29``.
+        (templated)
     """
 
     template_fields: Sequence[str] = ("cycle",)

@@ -15,10 +15,13 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.calendar import Hours, decide_day
-from fatoura.database import connect
+from fatoura.cycles.registry import Purpose, open_cycle
+from fatoura.database import begin, connect
 from fatoura.errors import BadInput, FatouraError
+from fatoura.notices.kinds import Check
 from fatoura.receipts.intake import RawReceipt, store
 from fatoura.receipts.secret import receipt_secret
+from fatoura.sending import checks
 from fatoura.sending.sender import GatewayStopped
 from sms_gateway.late_receipts import take_late_receipts
 from sms_gateway.operators import SendNoticesOperator, SettleReceiptsOperator
@@ -85,6 +88,35 @@ def test_cleared_and_run_again_it_sends_nothing_twice(gateway, context):
     again = sender().execute(context)
     assert again == {"lane": 2, "segments": 0, "busy_seconds": again["busy_seconds"]}
     assert sorted(gateway.accepted.values()) == [1] * 10
+
+
+def test_a_day_s_warnings_are_checked_sent_and_settled_like_any_cycle(gateway, context, monkeypatch):
+    key = "cutoff-2026-05-20"
+    cycle = plan_notices(9, cycle=key, purpose="cutoff", kind="cutoff_warning", priority=20)
+    paid = ids(cycle)[:2]
+    monkeypatch.setattr(checks, "CHECKS", {Check.STILL_OWED: lambda _, asked: dict.fromkeys(paid, "paid")})
+    done = sender(cycle=key).execute(context)
+    assert (done["accepted"], done["withdrawn"]) == (7, 2)
+    assert states(cycle) == {"accepted": 7, "cancelled": 2}
+    assert recorded("send") == [(RUN, 0, done)]
+    settle_all()
+    assert settler(key).execute(context) == {"delivered": 7, "cancelled": 2, "unconfirmed": 0}
+
+
+@pytest.mark.parametrize("purpose", [Purpose.CUTOFF, Purpose.PAYMENT_RECEIVED])
+def test_a_cycle_of_which_nothing_was_planned_ends_at_once_and_asks_nobody(context, monkeypatch, purpose):
+    with begin() as connection:
+        _, key = open_cycle(connection, purpose, clock.today())
+    monkeypatch.setattr(SendNoticesOperator, "hooks", None)
+    assert sender(cycle=key).execute(context) == {"lane": 2, "segments": 0, "busy_seconds": 0.0}
+    assert settler(key).execute(context) == {"unconfirmed": 0}
+    assert [run for run, _, _ in recorded("send") + recorded("settle")] == [RUN, RUN]
+
+
+def test_what_came_too_late_is_cancelled_though_nothing_can_be_sent_any_more(gateway, context):
+    cycle = plan_notices(3, send_until=clock.now() - timedelta(minutes=5))
+    assert sender().execute(context)["too_late"] == 3
+    assert states(cycle) == {"cancelled": 3}
 
 
 def test_while_the_window_is_closed_it_gives_its_worker_back(gateway, context, configure):

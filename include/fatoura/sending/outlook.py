@@ -54,6 +54,17 @@ def window_closes(connection: Connection, *, takes_validity: bool = True) -> dat
     return closes if closes >= now + SHORTEST_VALIDITY else None
 
 
+def is_all_said(connection: Connection, cycle_id: int) -> bool:
+    """Tell whether no notice of a cycle can concern a sender any more, not even to be cancelled."""
+    return not connection.scalar(
+        text(
+            "SELECT EXISTS (SELECT FROM notice "
+            "WHERE cycle_id = :cycle AND state IN ('planned', 'sending', 'in_doubt'))"
+        ),
+        {"cycle": cycle_id},
+    )
+
+
 def sending_outlook(connection: Connection, cycle_id: int) -> Outlook:
     """Tell what a cycle's sending waits for. Looks only at this cycle; changes nothing."""
     settings, now = get_settings(), clock.now()
