@@ -6,9 +6,12 @@ from datetime import date
 import pytest
 from sqlalchemy import text
 
-from fatoura.cycles.registry import Purpose, cycle_id_of, open_cycle
+from fatoura.cycles.keys import ExtractKey
+from fatoura.cycles.registry import Purpose, cycle_id_of, is_of_a_day, open_cycle
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
+from fatoura.extracts.loading import load_extract
+from fatoura.extracts.refusal import ExtractRefused
 
 DAY = date(2026, 6, 29)
 
@@ -36,6 +39,16 @@ def test_each_purpose_has_its_own_of_a_day(database):
 def test_two_that_open_it_at_once_open_the_same(database):
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(opened, [Purpose.CUTOFF] * 4))) == 1
+
+
+@pytest.mark.parametrize("purpose", [Purpose.CUTOFF, Purpose.PAYMENT_RECEIVED])
+@pytest.mark.parametrize("supplement", [0, 1])
+def test_no_extract_may_have_such_a_key(database, tmp_path, purpose, supplement):
+    _, key = opened(purpose)
+    assert is_of_a_day(key)
+    with pytest.raises(ExtractRefused, match="give it another key"):
+        load_extract(ExtractKey(key, supplement), run_id=None, landing=str(tmp_path))
+    assert not any(is_of_a_day(other) for other in ("2026-05-T1", "cutoff-2026", f"x-{key}", f"{key}-2"))
 
 
 def test_a_billing_cycle_of_that_name_is_not_taken_for_it(database):

@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.cycles.keys import ExtractKey
+from fatoura.cycles.registry import is_of_a_day
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import begin, driver, locked
 from fatoura.errors import NotReady
@@ -99,6 +100,8 @@ def load_extract(
     :raises ExtractRefused: with everything that is wrong.
     :raises NotReady: for a supplement whose cycle has no extract yet.
     """
+    if is_of_a_day(key.cycle):
+        raise ExtractRefused(str(key), ["the days' cycles of warnings are called so: give it another key"])
     if source is None:
         source = LandingSource(landing)
     if isinstance(source, LandingSource):
