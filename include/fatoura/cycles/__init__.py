@@ -1,1 +1,1 @@
-"""Billing cycles: their keys, their stages, what each stage did."""
+"""Cycles, of bills and of days: their keys, their purposes, what each stage did."""
