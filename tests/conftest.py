@@ -15,6 +15,7 @@ import pytest
 
 from fatoura import clock, settings
 from fatoura.database.embedded import EmbeddedPostgres
+from tests.databases import Databases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def _template(postgres: EmbeddedPostgres) -> str:
+def _databases(postgres: EmbeddedPostgres) -> Databases:
     """Migrate one database; the tests' databases are copies of it."""
     import sqlalchemy
 
@@ -112,30 +113,17 @@ def _template(postgres: EmbeddedPostgres) -> str:
 
         command.upgrade(configuration(connection), "head")
     engine.dispose()
-    return "template_fatoura"
+    return Databases(postgres, "template_fatoura")
 
 
 @pytest.fixture
-def database(
-    postgres: EmbeddedPostgres, _template: str, configure, request: pytest.FixtureRequest
-) -> Iterator[str]:
+def database(postgres: EmbeddedPostgres, _databases: Databases, configure) -> Iterator[str]:
     """Give the test an empty, migrated database of its own, set as the application's; returns its URL."""
-    import uuid
-
-    import psycopg
-
     from fatoura.database import get_engine
 
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(
-        host=str(postgres.socket), user="postgres", dbname="postgres", autocommit=True
-    ) as db:
-        db.execute(f"CREATE DATABASE {name} TEMPLATE {_template}")
+    name = _databases.take()
     url = postgres.url(name)
     configure(database_url=url)
     yield url
     get_engine().dispose()
-    with psycopg.connect(
-        host=str(postgres.socket), user="postgres", dbname="postgres", autocommit=True
-    ) as db:
-        db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    _databases.give_back(name)

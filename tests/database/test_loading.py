@@ -391,9 +391,10 @@ def bring_to_notices(extract_id: int, state: str = "planned") -> None:
         extract=extract_id,
     )
     execute(
-        "INSERT INTO cutoff_case (invoice_number, cycle_id, subscription_id, notice_id, "
-        "amount_due_millimes, due_date, warn_from) "
-        "SELECT subject, cycle_id, subscription_id, id, 85352, '2026-06-15', '2026-06-18' FROM notice"
+        "INSERT INTO cutoff_case (invoice_number, cycle_id, subscription_id, customer_reference, district, "
+        "revision, notice_id, amount_due_millimes, issue_date, due_date, warn_from) "
+        "SELECT subject, cycle_id, subscription_id, '000000001', 'TUN', 0, id, 85352, '2026-05-20', "
+        "'2026-06-15', '2026-06-18' FROM notice"
     )
 
 
