@@ -15,12 +15,12 @@ from sqlalchemy import text
 from fatoura import clock
 from fatoura.calendar import Calendar, load_calendar
 from fatoura.cutoff.cases import LOCK, Moment, close_cases
-from fatoura.cutoff.freshness import freshness, insist, watermarks_document
+from fatoura.cutoff.freshness import freshness, insist, is_at_stake, watermarks_document
 from fatoura.cutoff.rules import Step, Version, rules_on
 from fatoura.cutoff.standing import weigh
 from fatoura.cycles.registry import Purpose, open_cycle
 from fatoura.cycles.stages import recorded_stage
-from fatoura.database import locked
+from fatoura.database import connect, lock, locked
 from fatoura.sending.outlook import CLOSING_MARGIN
 
 if TYPE_CHECKING:
@@ -75,12 +75,42 @@ def decide_day(*, run_id: str | None = None) -> DayDecided:
         cycle_id, key = open_cycle(connection, Purpose.CUTOFF, day)
     decided = DayDecided(key, day, rules.version)
     with recorded_stage(cycle_id, "decide", run_id=run_id) as stage, locked(LOCK) as connection:
-        calendar = load_calendar(connection)
-        decided.closed = _closed(calendar)
-        if decided.closed is None:
-            _decide(connection, calendar, rules, cycle_id, decided, run_id)
+        _decide_if_open(connection, rules, cycle_id, decided, run_id)
         stage.counts |= decided.counts | {"watermarks": watermarks_document(channels)}
     return decided
+
+
+def preview_day() -> DayDecided:
+    """Tell what `decide_day` would decide now, and leave everything as it is.
+
+    :raises FeedStale: as `decide_day` does.
+    """
+    day = clock.today()
+    rules = rules_on(day)
+    with connect() as connection:  # nothing is committed
+        lock(connection, LOCK)
+        insist(freshness(connection, rules), "nobody is warned")
+        cycle_id, key = open_cycle(connection, Purpose.CUTOFF, day)
+        decided = DayDecided(key, day, rules.version)
+        _decide_if_open(connection, rules, cycle_id, decided, None)
+    return decided
+
+
+def why_idle() -> str | None:
+    """Tell why today's run has nothing to do, whatever the feeds say; null when it has something."""
+    with connect() as connection:
+        if closed := _closed(load_calendar(connection)):
+            return closed
+    return None if is_at_stake() else "no feed of payments has ever come, and no case is due"
+
+
+def _decide_if_open(
+    connection: Connection, rules: Version, cycle_id: int, decided: DayDecided, run_id: str | None
+) -> None:
+    calendar = load_calendar(connection)
+    decided.closed = _closed(calendar)
+    if decided.closed is None:
+        _decide(connection, calendar, rules, cycle_id, decided, run_id)
 
 
 def _closed(calendar: Calendar) -> str | None:

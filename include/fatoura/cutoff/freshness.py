@@ -76,6 +76,24 @@ def check_freshness() -> None:
         insist(freshness(connection, rules_on(clock.today())), "nobody is warned")
 
 
+def is_at_stake() -> bool:
+    """Tell whether a feed that is missing keeps anybody from a message.
+
+    Not where none has ever come and no case is due yet: before payments are connected there is no alarm.
+    """
+    day = clock.today()
+    ahead = max((step.days_before_due or 0 for step in rules_on(day).steps_in_force), default=0)
+    with connect() as connection:
+        found: bool = connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM watermark) OR EXISTS (SELECT FROM cutoff_case "
+                "WHERE state = 'scheduled' AND due_date <= CAST(:day AS date) + CAST(:ahead AS int))"
+            ),
+            {"day": day, "ahead": ahead},
+        )
+    return found
+
+
 def insist(channels: list[Freshness], consequence: str) -> None:
     """Insist that all channels are fresh.
 

@@ -16,10 +16,17 @@ from sqlalchemy import text
 from fatoura import clock
 from fatoura.calendar import load_calendar
 from fatoura.cutoff.cases import LOCK, Moment, close_cases
-from fatoura.cutoff.freshness import Freshness, freshness, freshness_of_morning, insist, watermarks_document
+from fatoura.cutoff.freshness import (
+    Freshness,
+    freshness,
+    freshness_of_morning,
+    insist,
+    is_at_stake,
+    watermarks_document,
+)
 from fatoura.cutoff.rules import Version, rules_on
 from fatoura.cutoff.standing import weigh
-from fatoura.database import locked
+from fatoura.database import connect, locked
 
 if TYPE_CHECKING:
     from datetime import date
@@ -118,6 +125,15 @@ def _make(kind: ListKind, run_id: str | None) -> ListMade:
                 close_cases(connection, Moment("due", day, rules.version, run_id), letters=False).values()
             )
         return _write(connection, kind, day, rules, channels, run_id, closed)
+
+
+def why_no_hand_over() -> str | None:
+    """Tell why nothing can be handed over today, whatever the feeds say; null when something may be."""
+    day = clock.today()
+    with connect() as connection:
+        if not load_calendar(connection).may_cut(day, rules_on(day).no_cut_on):
+            return "supply is not cut on this day"
+    return None if is_at_stake() else "no feed of payments has ever come, and no case is due"
 
 
 def hand_over(*, run_id: str | None = None) -> ListMade:
