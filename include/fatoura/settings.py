@@ -184,6 +184,19 @@ class Settings(BaseSettings):
     landing_poll: Duration = Field(
         timedelta(seconds=30), description="How often the landing folder is looked at for new extracts."
     )
+    feed_poll: Duration = Field(
+        timedelta(minutes=5),
+        description="How often feeds of payments and account facts are looked for, and taken up.",
+    )
+    cutoff_warnings_at: str = Field(
+        "30 9,14 * * *",
+        description="When reminders and warnings are decided, as a cron expression in the utility's zone.",
+    )
+    cutoff_handover_at: str = Field(
+        "30 7 * * *",
+        description="When cases are handed over to the field teams, as a cron expression in the utility's "
+        "zone.",
+    )
     billing_conn_id: str = Field(
         "fatoura_billing_db", description="Airflow connection of the billing database, the second source."
     )
