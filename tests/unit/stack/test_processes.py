@@ -89,6 +89,7 @@ def test_each_part_has_a_session_of_its_own(mark: str, tmp_path: Path) -> None:
 
 def test_a_record_leads_to_its_process_and_to_no_other(mark: str, tmp_path: Path) -> None:
     child = start(mark, tmp_path)
+    wait_for(2, mark)  # right after it is started, a process has no environment yet that others could read
     records = Records(tmp_path / "run")
     records.write(Record("part", child.pid, time.time(), 8080))
     record = records.read("part")
