@@ -16,6 +16,7 @@ from fatoura.cutoff.cases import LOCK, Moment
 from fatoura.cutoff.reasons import Reason
 from fatoura.cutoff.rules import rules_on
 from fatoura.database import locked
+from fatoura.sending.claims import SHORTEST_VALIDITY
 from fatoura.settings import get_settings
 
 
@@ -30,6 +31,14 @@ class CasesConcluded:
         """What the stage's record holds."""
         return dict(sorted(self.states.items()))
 
+
+# Where the sending of a day died and nobody took it up again, its messages wait for nothing: their time is
+# over, and their cases are due anew.
+_CANCEL_LATE = """
+UPDATE notice n SET state = 'cancelled', reason = 'too_late', state_since = :now, final_at = :now
+FROM cutoff_case c
+WHERE n.id = c.under_way AND n.state = 'planned' AND n.send_until < :still
+"""
 
 # A message in doubt is given up after the doubt's horizon (its kind says so), one that was accepted after the
 # horizon of settling. The instant of the notice is the provider's word where it gives one.
@@ -87,6 +96,7 @@ def conclude_cases(*, run_id: str | None = None) -> CasesConcluded:
     day, now, settings = clock.today(), clock.now(), get_settings()
     moment = Moment("settled", day, rules_on(day).version, run_id)
     with locked(LOCK) as connection:
+        connection.execute(text(_CANCEL_LATE), {"now": now, "still": now + SHORTEST_VALIDITY})
         rows = connection.execute(
             text(_CONCLUDE),
             {
