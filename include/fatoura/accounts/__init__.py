@@ -1,0 +1,1 @@
+"""Account facts: what is known of an account that changes whether its customer may be warned."""
