@@ -38,6 +38,38 @@ def eventually(check: Callable[[], Any], seconds: float = 120) -> Any:
     return found
 
 
+# A message that is on its way while the clock jumps was given its validity by the time before.
+_JUMP_SECONDS = 0.5
+
+
+class Clock:
+    """The clock of a running stack: a file that its processes look at."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._moves: list[tuple[float, float]] = []  # when, and by how much
+
+    def set(self, local: str) -> None:
+        """Put the clock to a local time of Tunis; it goes on from there."""
+        now = time.time()
+        offset = datetime.fromisoformat(f"{local}+01:00").timestamp() - now
+        new = self.file.with_suffix(".new")
+        new.write_text(f"{offset:+.3f}")
+        new.replace(self.file)
+        self._moves.append((now, offset))
+
+    def read(self, machine: float | None = None) -> datetime:
+        """Return the local time at an instant of the machine's clock; now, if none is given."""
+        machine = time.time() if machine is None else machine
+        offset = next(by for when, by in reversed(self._moves) if when <= machine)
+        zone = datetime.fromisoformat("2026-05-23T00:00:00+01:00").tzinfo
+        return datetime.fromtimestamp(machine + offset, zone)
+
+    def just_moved(self, machine: float) -> bool:
+        """Tell whether the clock jumped right before an instant of the machine's clock."""
+        return any(0 <= machine - when < _JUMP_SECONDS for when, _ in self._moves[1:])
+
+
 @dataclass(frozen=True)
 class RunningStack:
     """The stack whose files lie below a folder, seen from outside: by commands, the API, and files.
@@ -127,39 +159,43 @@ class RunningStack:
         (run,) = eventually(lambda: self.runs_of(cycle))
         return str(run["dag_run_id"])
 
-    def finished(self, run_id: str, seconds: float = 240) -> str:
+    def finished(self, run_id: str, seconds: float = 240, *, dag_id: str = DAG) -> str:
         """Wait for a run's end; return its state."""
 
         def state() -> str | None:
-            found = self.stack.api.run(DAG, run_id)["state"]
+            found = self.stack.api.run(dag_id, run_id)["state"]
             return found if found in ("success", "failed") else None
 
         return str(eventually(state, seconds))
 
-    def task(self, run_id: str, task_id: str) -> dict[str, Any]:
+    def task(self, run_id: str, task_id: str, *, dag_id: str = DAG) -> dict[str, Any]:
         """Return a task instance; of a mapped task, the first."""
         return min(
-            (task for task in self.stack.api.tasks(DAG, run_id) if task["task_id"] == task_id),
+            (task for task in self.stack.api.tasks(dag_id, run_id) if task["task_id"] == task_id),
             key=lambda task: task["map_index"],
         )
 
-    def states(self, run_id: str) -> dict[str, str]:
+    def states(self, run_id: str, *, dag_id: str = DAG) -> dict[str, str]:
         """Return the states of a run's tasks."""
-        return {task["task_id"]: task["state"] for task in self.stack.api.tasks(DAG, run_id)}
+        return {task["task_id"]: task["state"] for task in self.stack.api.tasks(dag_id, run_id)}
 
-    def clear(self, run_id: str, task_id: str) -> None:
-        """Clear one task as an operator does, and wait until the run is over again."""
+    def clear(self, run_id: str, task_id: str, *, dag_id: str = DAG, and_after: bool = False) -> None:
+        """Clear one task as an operator does, and wait until the run is over again.
+
+        :param and_after: clear what follows it as well.
+        """
         body = {
             "dry_run": False,
             "only_failed": False,
             "dag_run_id": run_id,
             "task_ids": [task_id],
-            "include_downstream": False,
+            "include_downstream": and_after,
         }
-        tries = self.task(run_id, task_id)["try_number"]
-        self.stack.api._request("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
-        eventually(lambda: self.task(run_id, task_id)["try_number"] > tries)
-        assert self.finished(run_id) == "success", self.log(run_id, task_id)
+        tries = self.task(run_id, task_id, dag_id=dag_id)["try_number"]
+        self.stack.api._request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+        eventually(lambda: self.task(run_id, task_id, dag_id=dag_id)["try_number"] > tries)
+        state = self.finished(run_id, dag_id=dag_id)
+        assert state == "success", self.log(run_id, task_id, dag_id=dag_id)
 
     def respond(self, run_id: str, choice: str) -> None:
         """Answer the form of `release`, as a person does in the UI."""
@@ -178,9 +214,9 @@ class RunningStack:
             "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/release/-1/hitlDetails"
         )
 
-    def log(self, run_id: str, task_id: str) -> str:
+    def log(self, run_id: str, task_id: str, *, dag_id: str = DAG) -> str:
         """Return a task's log."""
-        return "\n".join(self.stack.api.log_lines(self.task(run_id, task_id)))
+        return "\n".join(self.stack.api.log_lines(self.task(run_id, task_id, dag_id=dag_id)))
 
     def ledger(self, cycle: str) -> dict[str, Any]:
         """Return a cycle's ledger."""

@@ -16,7 +16,7 @@ import click
 import pytest
 
 from fatoura.stack.local import POOL
-from tests.e2e.running import DAG, RunningStack, eventually
+from tests.e2e.running import DAG, Clock, RunningStack, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,36 +26,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 LARGE, TINY = "2026-05-T1", "2026-05-T2"
 BEFORE_SENDING = ("extract", "validate", "match", "render", "release")
 SLOTS = 2
-# A message that is on its way while the clock jumps was given its validity by the time before.
-JUMP_SECONDS = 0.5
-
-
-class Clock:
-    """The clock of a running stack: a file that its processes look at."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._moves: list[tuple[float, float]] = []  # when, and by how much
-
-    def set(self, local: str) -> None:
-        """Put the clock to a local time of Tunis; it goes on from there."""
-        now = time.time()
-        offset = datetime.fromisoformat(f"{local}+01:00").timestamp() - now
-        new = self.file.with_suffix(".new")
-        new.write_text(f"{offset:+.3f}")
-        new.replace(self.file)
-        self._moves.append((now, offset))
-
-    def read(self, machine: float | None = None) -> datetime:
-        """Return the local time at an instant of the machine's clock; now, if none is given."""
-        machine = time.time() if machine is None else machine
-        offset = next(by for when, by in reversed(self._moves) if when <= machine)
-        zone = datetime.fromisoformat("2026-05-23T00:00:00+01:00").tzinfo
-        return datetime.fromtimestamp(machine + offset, zone)
-
-    def just_moved(self, machine: float) -> bool:
-        """Tell whether the clock jumped right before an instant of the machine's clock."""
-        return any(0 <= machine - when < JUMP_SECONDS for when, _ in self._moves[1:])
 
 
 @pytest.fixture
