@@ -383,3 +383,13 @@ def test_feeds_and_senders_never_wait_for_each_other(on):
             done = applied.result(timeout=20)
     # It had left when the payment came: the customer is told that it has arrived.
     assert (done.verdicts, done.confirmations) == ({"withdraw paid": 1}, 1)
+
+
+def test_a_warning_whose_sender_never_came_back_does_not_hold_its_case(on):
+    bill()
+    on("2026-06-30")
+    run_day()
+    on("2026-07-01")
+    assert conclude_cases().counts == {"returned": 1}
+    run_day()
+    assert [warning.sequence for warning in planned()] == [2]
