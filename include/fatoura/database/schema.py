@@ -620,6 +620,15 @@ feed_refusal = Table(
     "of its channels stay where they are: something is missing.",
 )
 
+complaint = Table(
+    "complaint",
+    metadata,
+    Column("subject", Text, primary_key=True, comment="a feed, or a place that is asked for feeds"),
+    Column("digest", Text, nullable=False, comment="sha256 of what was said of it"),
+    _instant("told_at", nullable=False),
+    comment="What people were told is wrong and still is: the same is not told again and again.",
+)
+
 # --- Cut-off warnings --------------------------------------------------------------------------------
 
 cutoff_case = Table(

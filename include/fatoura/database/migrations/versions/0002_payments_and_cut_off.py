@@ -324,6 +324,14 @@ def upgrade() -> None:
         "ix_feed_unapplied", "feed", ["id"], unique=False, postgresql_where=sa.text("applied_at IS NULL")
     )
     op.create_table(
+        "complaint",
+        sa.Column("subject", sa.Text(), nullable=False, comment="a feed, or a place that is asked for feeds"),
+        sa.Column("digest", sa.Text(), nullable=False, comment="sha256 of what was said of it"),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_complaint")),
+        comment="What people were told is wrong and still is: the same is not told again and again.",
+    )
+    op.create_table(
         "feed_refusal",
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False, comment="of its folder"),
@@ -574,6 +582,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_payment_feed_id"), table_name="payment")
     op.drop_table("payment")
     op.drop_table("feed_refusal")
+    op.drop_table("complaint")
     op.drop_index("ix_feed_unapplied", table_name="feed", postgresql_where=sa.text("applied_at IS NULL"))
     op.drop_table("feed")
     op.drop_index(op.f("ix_cutoff_list_line_invoice_number"), table_name="cutoff_list_line")
