@@ -6,8 +6,8 @@ from datetime import date
 import pytest
 from sqlalchemy import text
 
-from fatoura.cycles.keys import ExtractKey
-from fatoura.cycles.registry import Purpose, cycle_id_of, is_of_a_day, open_cycle
+from fatoura.cycles.keys import ExtractKey, is_of_a_day
+from fatoura.cycles.registry import Purpose, cycle_id_of, open_cycle
 from fatoura.database import begin, connect
 from fatoura.errors import BadInput
 from fatoura.extracts.loading import load_extract

@@ -1,4 +1,4 @@
-"""Which extract a run is about: a cycle's key, and the number of a supplement."""
+"""What the keys of cycles say: which extract a run is about, or which day, and where its report lies."""
 
 from __future__ import annotations
 
@@ -41,3 +41,23 @@ class ExtractKey:
     def __str__(self) -> str:
         """Return the key as it is written."""
         return f"{self.cycle}/supplement-{self.supplement}" if self.supplement else self.cycle
+
+
+_OF_A_DAY = re.compile(r"(?:cutoff|payment-received)-([0-9]{4}-[0-9]{2}-[0-9]{2})")
+
+
+def is_of_a_day(cycle_key: str) -> bool:
+    """Tell whether a key is of the form that cycles of a day have, which no extract may have."""
+    return _OF_A_DAY.fullmatch(cycle_key) is not None
+
+
+def report_place(cycle_key: str) -> str:
+    """Return where the report of a cycle lies below the reports folder.
+
+    Of a billing cycle, also by a supplement's key, ``2026-05-T1``; of a day's cycles, which share a report,
+    ``cutoff/2026-06-29``.
+
+    :raises BadInput: when the key is none.
+    """
+    of_a_day = _OF_A_DAY.fullmatch(cycle_key)
+    return f"cutoff/{of_a_day[1]}" if of_a_day else ExtractKey.parse(cycle_key).cycle

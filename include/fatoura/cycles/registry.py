@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -32,14 +31,6 @@ SENT_BY: dict[Purpose, str] = {
     Purpose.PAYMENT_RECEIVED: "payment_confirmations",
 }
 """The workflow whose task `send` takes the notices of such a cycle, for those who have to clear it."""
-
-
-_OF_A_DAY = re.compile(r"(?:cutoff|payment-received)-[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-def is_of_a_day(cycle_key: str) -> bool:
-    """Tell whether a key is of the form that `open_cycle` makes, which no extract may have."""
-    return _OF_A_DAY.fullmatch(cycle_key) is not None
 
 
 def open_cycle(connection: Connection, purpose: Purpose, day: date) -> tuple[int, str]:

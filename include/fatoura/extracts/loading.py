@@ -17,8 +17,7 @@ import pyarrow.csv
 from sqlalchemy import text
 
 from fatoura import clock
-from fatoura.cycles.keys import ExtractKey
-from fatoura.cycles.registry import is_of_a_day
+from fatoura.cycles.keys import ExtractKey, is_of_a_day
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import begin, driver, locked
 from fatoura.errors import NotReady
