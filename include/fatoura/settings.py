@@ -155,8 +155,25 @@ class Settings(BaseSettings):
         "of messages whose receipts are still to come, on further lines; empty: below `var/secrets`.",
     )
 
+    # Payments
+    payments_conn_id: str = Field(
+        "",
+        description="Airflow connection of a database of payments, asked beside the landing folder; empty: "
+        "none.",
+    )
+    payments_secret_file: Path = Field(
+        Path(),
+        description="File with the token by which payments may be pushed to the receiver, made on first use; "
+        "former ones on further lines; empty: below `var/secrets`.",
+    )
+
     # Guard-rails: beyond these a person is asked before anything is sent
-    guard_bad_rows_share: float = Field(0.10, ge=0, le=1, description="Share of rejected rows.")
+    guard_bad_rows_share: float = Field(
+        0.10,
+        ge=0,
+        le=1,
+        description="Share of rejected rows; a feed of payments or facts with more is refused as a whole.",
+    )
     guard_messages: int = Field(200_000, ge=0, description="Messages of one cycle.")
     guard_cost_millimes: int = Field(10_000_000, ge=0, description="Cost of one cycle, in millimes.")
     approval_timeout: Duration = Field(
@@ -245,6 +262,8 @@ class Settings(BaseSettings):
             fill(self, "statement_forms", self.home / self.statement_forms)
         if self.receipt_secret_file == Path():
             fill(self, "receipt_secret_file", self.var / "secrets" / "receipt_secret")
+        if self.payments_secret_file == Path():
+            fill(self, "payments_secret_file", self.var / "secrets" / "payments_secret")
         if not self.database_url:
             from fatoura.database.embedded import socket_dir
 

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Engine, column, create_engine, false, func, select, table, text
+from sqlalchemy import column, false, func, select, table, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from fatoura.extracts.columns import COLUMNS, Header, Records
 from fatoura.extracts.csv_records import PartUnreadableError, as_json, read_csv
@@ -37,12 +36,13 @@ from fatoura.extracts.values import read_day
 from fatoura.landing import landing_path
 from fatoura.manifests import FILE_NAME, LARGEST
 from fatoura.manifests import Part as PartDeclared
+from fatoura.outside_databases import engine_of, reason_of, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, FromClause, Select
+    from sqlalchemy import Connection, Engine, FromClause, Select
 
     from fatoura.cycles.keys import ExtractKey
     from fatoura.landing import LandingPath
@@ -258,7 +258,7 @@ class DatabaseSource:
         :param cycle_column: the column of `table` that holds the extract's key.
         :param fetch: rows a round trip.
         """
-        self.engine = create_engine(engine, poolclass=NullPool) if isinstance(engine, str) else engine
+        self.engine = engine_of(engine)
         self.name = name
         self.table = table
         self.query = query
@@ -276,14 +276,8 @@ class DatabaseSource:
         :raises ExtractRefused: when the table, a column or every row is missing, or amounts cannot be
             summed.
         """
-        with self.engine.connect() as plain:
-            connection = plain.execution_options(isolation_level=_snapshot_level(self.engine))
-            if self.engine.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN")  # its driver opens none for a SELECT
-            try:
-                yield self._delivery(connection, key)
-            finally:
-                connection.rollback()
+        with snapshot(self.engine) as connection:
+            yield self._delivery(connection, key)
 
     def _delivery(self, connection: Connection, key: ExtractKey) -> Delivery:
         subject = str(key)
@@ -292,7 +286,7 @@ class DatabaseSource:
             names = tuple(connection.execute(select(text("*")).select_from(rows).where(false())).keys())
         except SQLAlchemyError as error:
             raise ExtractRefused(
-                subject, [f"{self.name}: {self.table} cannot be read ({_reason(error)})"]
+                subject, [f"{self.name}: {self.table} cannot be read ({reason_of(error)})"]
             ) from None
         header = Header(tuple(name for name in names if self.query or name != self.cycle_column))
         if problems := header.problems():
@@ -306,8 +300,8 @@ class DatabaseSource:
             raise ExtractRefused(
                 subject,
                 [
-                    f"{self.name}: amount_due_millimes cannot be summed by the database ({_reason(error)}); "
-                    "make it an integer"
+                    f"{self.name}: amount_due_millimes cannot be summed by the database "
+                    f"({reason_of(error)}); make it an integer"
                 ],
             ) from None
         if not count:
@@ -373,7 +367,7 @@ class _DatabasePart:
                 digest.update(written.getvalue().encode(errors="surrogatepass"))
                 yield _records(texts, known, unknown)
         except SQLAlchemyError as error:
-            raise PartUnreadableError(f"the database broke off ({_reason(error)})") from None
+            raise PartUnreadableError(f"the database broke off ({reason_of(error)})") from None
         self.sha256 = digest.hexdigest()
 
 
@@ -415,16 +409,3 @@ def _as_text(name: str, value: object) -> str:
             return value.decode(errors="replace")
         case _:
             return str(value)
-
-
-def _snapshot_level(engine: Engine) -> str:
-    """Return the weakest isolation in which two queries see the same rows."""
-    levels = engine.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]
-    wanted = ("SNAPSHOT", "REPEATABLE READ", "SERIALIZABLE")
-    return next(level for level in wanted if level in levels)
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    """Return the driver's own sentence: SQLAlchemy's adds the statement and its parameters."""
-    original = getattr(error, "orig", None) or error
-    return str(original).strip().splitlines()[0]

@@ -1,7 +1,8 @@
 """The receipt receiver: a web application in a process of its own, for it faces the provider's network.
 
 It stores each receipt raw before it says "taken", matches in the background, and answers in the same way
-whatever a receipt holds: a provider that is told of an error repeats it for hours.
+whatever a receipt holds: a provider that is told of an error repeats it for hours. Payments that are pushed
+come in by this process as well, for the same reason.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fatoura.errors import BadInput
 from fatoura.gateways import receipt_reader
 from fatoura.gateways.interface import ReceiptUnreadable
 from fatoura.metrics.standing import watch
+from fatoura.payments.push import PaymentsPush
 from fatoura.receipts.intake import Intake, RawReceipt
 from fatoura.receipts.matching import match_receipts, unpark_known
 from fatoura.receipts.parking import Parking
@@ -97,6 +99,7 @@ class Receiver(FastAPI):
             lifespan=_work_in_the_background,
         )
         self.add_route("/health", _health, methods=["GET"])
+        self.add_route("/payments", PaymentsPush(WrongGuesses()).answer, methods=["POST"])
         self.intake = Intake()
         self._guesses = WrongGuesses()
         self._readers: dict[str, ReceiptReader | None] = {}
@@ -223,5 +226,5 @@ async def _health(_request: Request) -> Response:
 
 
 def create_app() -> Receiver:
-    """Return the receiver: `/receipts/<gateway>/<secret>` by GET or POST, and `/health`."""
+    """Return the receiver: `/receipts/<gateway>/<secret>` by GET or POST, `/payments`, and `/health`."""
     return Receiver()
