@@ -62,22 +62,29 @@ def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _widths(parts: Sequence[Part]) -> list[float]:
-    """Share out 100 per cent; what is very small is shown a little larger, at the others' expense."""
+def _widths(parts: Sequence[Part], most: int = 0) -> list[float]:
+    """Share out 100 per cent; what is very small is shown a little larger, at the others' expense.
+
+    :param most: what 100 per cent stand for; without it, and if the parts are more, their sum.
+    """
     total = sum(part.value for part in parts)
     if not total:
         return [0.0] * len(parts)
-    raised = [max(part.value / total * 100, _THINNEST) if part.value else 0.0 for part in parts]
-    return [width / sum(raised) * 100 for width in raised]
+    whole = total / max(total, most) * 100
+    raised = [max(part.value / total * whole, _THINNEST) if part.value else 0.0 for part in parts]
+    return [width / sum(raised) * max(whole, _THINNEST) for width in raised]
 
 
-def share_bar(parts: Sequence[Part], label: str, *, height: int = 14, shares: Sequence[str] = ()) -> Markup:
+def share_bar(
+    parts: Sequence[Part], label: str, *, height: int = 14, shares: Sequence[str] = (), most: int = 0
+) -> Markup:
     """Draw one bar of parts that make a whole.
 
     :param shares: texts for inside the parts, in their order; shown where a part has room.
+    :param most: what the full width stands for, where several bars are compared; else the sum of the parts.
     """
     shapes, texts, left = [], [], 0.0
-    for position, (part, width) in enumerate(zip(parts, _widths(parts), strict=True)):
+    for position, (part, width) in enumerate(zip(parts, _widths(parts, most), strict=True)):
         if not width:
             continue
         shapes.append(

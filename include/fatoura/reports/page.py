@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # The order of the bars: what went well first, what waits, what failed, what never left.
 _BUCKETS = ("noticed", "unsubscribed", "suppressed", "held_out", "rejected")
-_STATES = (
+MESSAGE_STATES = (
     State.DELIVERED,
     State.ACCEPTED,
     State.SENDING,
@@ -46,6 +46,8 @@ _STATES = (
     State.REJECTED,
     State.CANCELLED,
 )
+"""The order in which message states are drawn."""
+
 _RECEIPTS = ("moved", "noted", "repeated", "contradicted")
 _TOLD_SHARE = 0.03  # columns of a smaller share have no text above
 _MOST_TICKS = 7  # so many fit below a chart on a phone
@@ -68,12 +70,14 @@ def render_page(figures: Figures, words: Words, *, workbook: str, tables: Sequen
             tiles=_headline(figures, words),
             ledger=_ledger(figures, words),
             changes=[(state, words.state(state), words.change(by)) for state, by in figures.changes.items()],
-            districts=_groups(figures.districts, words, lambda group: (words.district(group), group.name_ar)),
-            languages=_groups(
+            districts=group_rows(
+                figures.districts, words, lambda group: (words.district(group), group.name_ar)
+            ),
+            languages=group_rows(
                 figures.languages, words, lambda group: (words.of_code("language", group.code), None)
             ),
-            kinds=_groups(figures.kinds, words, lambda group: (words.of_code("kind", group.code), None)),
-            gateways=_groups(figures.gateways, words, lambda group: (group.code, None)),
+            kinds=group_rows(figures.kinds, words, lambda group: (words.of_code("kind", group.code), None)),
+            gateways=group_rows(figures.gateways, words, lambda group: (group.code, None)),
             lacks=[(group.code, words("lacks", what)) for group in figures.gateways for what in group.lacks],
             few=FEW,
             delivery_time=figures.delivery_time and _delivery_time(figures.delivery_time, words),
@@ -141,7 +145,7 @@ def _ledger(figures: Figures, words: Words) -> dict[str, Any]:
     """Return the flow from rows to buckets, and from notices to states, with its verdict."""
     ledger = figures.ledger
     buckets = [Part(name, words("bucket", name), getattr(ledger, name)) for name in _BUCKETS]
-    states = [Part(state.value, words.state(state), ledger.states[state]) for state in _STATES]
+    states = [Part(state.value, words.state(state), ledger.states[state]) for state in MESSAGE_STATES]
     counted = sum(part.value for part in buckets)
     if ledger.identity_holds:
         verdict = ("good", words("ledger", "holds" if ledger.extracted else "empty"))
@@ -157,15 +161,16 @@ def _ledger(figures: Figures, words: Words) -> dict[str, Any]:
         "missing": ledger.missing if verdict[0] == "bad" else (),
         "sign": "=" if counted == ledger.extracted else "≠",
         "sum": " + ".join(words.count(getattr(ledger, bucket)) for bucket in BUCKETS),
-        "buckets": _legend(buckets, words, always=True),
-        "states": _legend(states, words),
-        "bucket_bar": _flow_bar(buckets, words),
-        "state_bar": _flow_bar(states, words),
+        "buckets": legend(buckets, words, always=True),
+        "states": legend(states, words, meaning="state_meaning"),
+        "bucket_bar": flow_bar(buckets, words),
+        "state_bar": flow_bar(states, words),
         "funnel": charts.funnel(buckets, "noticed") if ledger.noticed else "",
     }
 
 
-def _flow_bar(parts: list[Part], words: Words) -> str:
+def flow_bar(parts: list[Part], words: Words) -> str:
+    """Return a wide bar of parts that make a whole, with their shares inside."""
     total = sum(part.value for part in parts)
     return charts.share_bar(
         parts,
@@ -175,8 +180,13 @@ def _flow_bar(parts: list[Part], words: Words) -> str:
     )
 
 
-def _legend(parts: list[Part], words: Words, *, always: bool = False) -> list[tuple[str, str, str, str, str]]:
-    """Return style, name, count, share and meaning of the parts that are not nothing (or of all)."""
+def legend(
+    parts: list[Part], words: Words, *, always: bool = False, meaning: str = ""
+) -> list[tuple[str, str, str, str, str]]:
+    """Return style, name, count, share and meaning of the parts that are not nothing (or of all).
+
+    :param meaning: the heading of the catalogue that says what the parts mean, by their styles.
+    """
     total = sum(part.value for part in parts)
     return [
         (
@@ -184,14 +194,14 @@ def _legend(parts: list[Part], words: Words, *, always: bool = False) -> list[tu
             part.name,
             words.count(part.value),
             words.share(part.value, total),
-            "" if always else words("state_meaning", part.style),
+            words(meaning, part.style) if meaning else "",
         )
         for part in parts
         if part.value or always
     ]
 
 
-def _groups(
+def group_rows(
     groups: Sequence[Group], words: Words, named: Callable[[Group], tuple[str, str | None]]
 ) -> list[dict[str, Any]]:
     """Return a row of the delivery tables for each group that has something sent."""
@@ -243,7 +253,7 @@ def _delivery_time(time: DeliveryTime, words: Words) -> dict[str, Any]:
             words("page", "colon").join(
                 (words.between(DELIVERY_EDGES, number), words.count(time.classes[number]))
             ),
-            _above(time.classes[number] / time.delivered, words),
+            above(time.classes[number] / time.delivered, words),
         )
         for number in shown
     ]
@@ -270,7 +280,8 @@ def _delivery_time(time: DeliveryTime, words: Words) -> dict[str, Any]:
     }
 
 
-def _above(share: float, words: Words) -> str:
+def above(share: float, words: Words) -> str:
+    """Return what stands above a column of a histogram: its share, where it is worth saying."""
     return words.count(share * 100) + "\u00a0%" if share >= _TOLD_SHARE else ""
 
 

@@ -20,6 +20,8 @@ from fatoura.notices.states import State
 from fatoura.reports.figures import AGE_EDGES, DELIVERY_EDGES, UNMATCHED, Figures, Group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fatoura.reports.words import Words
 
 _PHONE = re.compile(r"\+[0-9* ]{8,}")
@@ -59,10 +61,12 @@ class Table:
     rows: list[tuple[Any, ...]]
 
 
-_GROUP = tuple(map(Field, ("planned", "sent", "delivered", "unconfirmed", "failed", "cancelled")))
+GROUP = tuple(map(Field, ("planned", "sent", "delivered", "unconfirmed", "failed", "cancelled")))
+"""The columns of notices by outcome; their rate follows, where there is room for it."""
 
 
-def _of_group(group: Group) -> tuple[Any, ...]:
+def of_group(group: Group) -> tuple[Any, ...]:
+    """Return a group's values for `GROUP`, and its rate."""
     return (
         group.states[State.PLANNED],
         group.sent,
@@ -88,23 +92,23 @@ def report_tables(f: Figures, words: Words) -> list[Table]:
         ),
         Table(
             "districts",
-            (Field("code", "text"), Field("district", "text"), Field("district_ar", "arabic"), *_GROUP, rate),
-            [(g.code, g.name_fr, g.name_ar, *_of_group(g)) for g in f.districts],
+            (Field("code", "text"), Field("district", "text"), Field("district_ar", "arabic"), *GROUP, rate),
+            [(g.code, g.name_fr, g.name_ar, *of_group(g)) for g in f.districts],
         ),
         Table(
             "languages",
-            (Field("language", "text", "language"), *_GROUP, rate),
-            [(g.code, *_of_group(g)) for g in f.languages],
+            (Field("language", "text", "language"), *GROUP, rate),
+            [(g.code, *of_group(g)) for g in f.languages],
         ),
         Table(
             "kinds",
-            (Field("kind", "text", "kind"), *_GROUP, rate),
-            [(g.code, *_of_group(g)) for g in f.kinds],
+            (Field("kind", "text", "kind"), *GROUP, rate),
+            [(g.code, *of_group(g)) for g in f.kinds],
         ),
         Table(
             "gateways",
-            (Field("gateway", "text"), *_GROUP, rate),
-            [(g.code, *_of_group(g)) for g in f.gateways],
+            (Field("gateway", "text"), *GROUP, rate),
+            [(g.code, *of_group(g)) for g in f.gateways],
         ),
         Table(
             "delivery_time",
@@ -303,7 +307,7 @@ def plain_cell(value: Any) -> str:
 # --- Workbook --------------------------------------------------------------------------------------------
 
 
-def workbook(tables: list[Table], words: Words, *, title: str, created: datetime) -> bytes:
+def workbook(tables: Sequence[Table], words: Words, *, title: str, created: datetime) -> bytes:
     """Return all tables as sheets of one XLSX file. It is small: a report counts, and lists little."""
     import xlsxwriter
 

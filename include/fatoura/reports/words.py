@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
+from babel.dates import format_skeleton
 from babel.numbers import format_decimal
 
 from fatoura import clock
@@ -203,3 +204,22 @@ class Words:
         return self(
             "time", "class", **{"from": self.duration(edges[number - 1]), "to": self.duration(edges[number])}
         )
+
+    def days(self, edges: tuple[int, ...], number: int) -> str:
+        """Name a class of whole days by its bounds: ``3``, ``8–10``, ``91 +``; the first class has none."""
+        first = edges[number - 1]
+        if number == len(edges):
+            return f"{first}\u00a0+"
+        last = edges[number] - 1
+        return str(first) if first == last else f"{first}–{last}"
+
+    def days_overdue(self, edges: tuple[int, ...], number: int) -> str:
+        """Name a class of days since a deadline; the first one has not passed it."""
+        if number == 0:
+            return self("age", "not_overdue")
+        return self("age", "days", days=self.days(edges, number))
+
+    def day_name(self, day: date) -> str:
+        """Write a day with its weekday, shortened: ``lun. 22/06``."""
+        weekday: str = format_skeleton("E", day, locale=self.language)
+        return f"{weekday} {day:%d/%m}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from fatoura import clock
-from fatoura.cycles.keys import ExtractKey
+from fatoura.cycles.keys import ExtractKey, report_place
 from fatoura.cycles.registry import cycle_id_of
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import connect, locked
@@ -44,11 +44,11 @@ class ReportNotWritten(NotReady):
 
 
 def report_folder(cycle_key: str) -> Path:
-    """Return the folder of a cycle's report, whether it is there or not.
+    """Return the folder of the report of a cycle of any purpose, whether it is there or not.
 
     :raises BadInput: when the key is none.
     """
-    return get_settings().reports / ExtractKey.parse(cycle_key).cycle
+    return get_settings().reports / report_place(cycle_key)
 
 
 def write_report(
