@@ -321,17 +321,6 @@ def test_what_did_not_leave_by_the_evening_is_decided_anew_with_a_later_day(on):
     assert "13/07/2026" in warning.text
 
 
-def test_a_warning_whose_sending_died_is_decided_anew_the_next_day(on):
-    bill()
-    on("2026-06-30")
-    run_day()
-    on("2026-07-01")
-    assert conclude_cases().counts == {"returned": 1}
-    run_day()
-    [warning] = planned()
-    assert warning.sequence == 2
-
-
 @pytest.mark.parametrize(("day", "kind"), [("2026-06-22", "due_reminder"), ("2026-06-30", "cutoff_warning")])
 def test_a_message_to_a_former_number_never_leaves_and_the_next_day_s_goes_to_the_new_one(on, day, kind):
     bill()
