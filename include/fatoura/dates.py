@@ -1,4 +1,7 @@
-"""The one place that prints a day for a person: DD/MM/YYYY in western digits, as Tunisian bills do."""
+"""The one place that prints a day for a person: DD/MM/YYYY in western digits, as Tunisian bills do.
+
+Sentences of the command, in English, say the day in words.
+"""
 
 from __future__ import annotations
 
@@ -21,4 +24,10 @@ def format_day(day: date, language: Language) -> str:
     The slashes keep it in one piece in an Arabic line: between digits they do not end a number.
     """
     text: str = format_date(day, "dd/MM/yyyy", locale=LOCALES[language])
+    return text
+
+
+def say_day(day: date, *, weekday: bool = False) -> str:
+    """Return a day as an English sentence says it: ``25 June 2026``, or ``Thursday 25 June 2026``."""
+    text: str = format_date(day, "EEEE d MMMM yyyy" if weekday else "d MMMM yyyy", locale="en")
     return text

@@ -1,0 +1,153 @@
+"""The codes of cut-off cases in plain English: states, reasons, verdicts, facts, channels, kinds of message.
+
+Read by explanations, by the command and by the generated page of the docs. It knows no case; reports have
+words of their own, in their two languages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fatoura.cutoff.reasons import Reason
+from fatoura.cutoff.rules import Channel, Fact
+from fatoura.cutoff.states import CaseState
+from fatoura.money import format_amount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATES: Mapping[CaseState, str] = {
+    CaseState.SCHEDULED: "no message that counts as a warning has reached the customer",
+    CaseState.WARNED: "the warning was delivered",
+    CaseState.WARNED_AGAIN: "the second warning was delivered too",
+    CaseState.HANDED_OVER: "the field team has it on its list",
+    CaseState.NOT_WARNED: "no message can warn this customer: a letter or a visit has to",
+    CaseState.PAID: "the bill is paid",
+    CaseState.EXCLUDED: "left out by a rule, whose reason is recorded",
+}
+"""What each state of a case means."""
+
+REASONS: Mapping[Reason, str] = {
+    Reason.PAID: "the bill is paid",
+    Reason.CORRECTED: "the bill was corrected since",
+    Reason.CANCELLED: "the bill was cancelled",
+    Reason.CONTRACT_ENDED: "the contract has ended",
+    Reason.DISPUTE: "the customer disputes the bill",
+    Reason.PROTECTED: "the customer is protected from cuts",
+    Reason.PAYMENT_PLAN: "a payment plan was agreed",
+    Reason.ESTIMATE_REVIEW: "the estimate that the bill rests on is being reviewed",
+    Reason.DIRECT_DEBIT: "the customer pays by direct debit",
+    Reason.UNDER_MINIMUM: "what is left to pay is under the minimum",
+    Reason.PAYMENT_PENDING: "a row about it was set aside from a feed, and nobody has settled it yet",
+    Reason.PAID_BY_LATER_BILL: "a later bill, which holds what this one left over, is settled",
+    Reason.CREDIT_BALANCE: "the customer has paid as much too much on other bills",
+    Reason.NO_CONSENT: "the customer has no subscription in force",
+    Reason.NO_PHONE: "no phone number of the customer is known",
+    Reason.NUMBER_CHANGED: "the customer's number has changed",
+    Reason.UNDELIVERED: "the message was not delivered",
+    Reason.NO_FINAL_RECEIPT: "nobody can say whether the message arrived",
+}
+"""Why a customer is not, or not by message, warned: what follows "because"."""
+
+VERDICTS: Mapping[str, str] = {
+    "notify": "a message is to go out",
+    "leave_out": "left out before any message had gone out",
+    "letter": "not warned by message: a letter has to warn",
+    "warned": "the warning counts as given",
+    "hand_over": "handed over to the field team",
+    "withdraw": "withdrawn after a message had gone out",
+    "reopen": "opened again, with a notice period of its own",
+}
+"""What a decision says."""
+
+MOMENTS: Mapping[str, str] = {
+    "due": "when it was due",
+    "claim": "when its message was about to be sent",
+    "settled": "when its message had its last word",
+    "feed": "when feeds were taken up",
+    "hand_over": "on the morning of the cut",
+    "corrected": "when the bill was corrected",
+}
+"""When on a case's way a decision was taken."""
+
+OPENED: Mapping[str, str] = {
+    "billed": "its customer was told of the bill",
+    "reversal": "what had settled it was taken back",
+    "left_out_no_more": "what had left it out has ended",
+    "corrected": "the bill was corrected, and its customer told",
+}
+"""Why a case was opened: what follows "because"."""
+
+FACTS: Mapping[Fact, str] = {
+    Fact.PAYMENT_PLAN: "a payment plan",
+    Fact.DISPUTE: "a dispute",
+    Fact.DIRECT_DEBIT: "payment by direct debit",
+    Fact.PROTECTED: "protection from cuts",
+    Fact.ESTIMATE_REVIEW: "a review of the estimate",
+    Fact.CANCELLED: "the bill's cancellation",
+    Fact.NUMBER_CHANGED: "a changed phone number",
+    Fact.CONTRACT_ENDED: "the end of the contract",
+}
+"""What is known of an account."""
+
+CHANNELS: Mapping[Channel, str] = {
+    Channel.COUNTER: "at a counter",
+    Channel.POST: "at the post office",
+    Channel.BANK: "at a bank",
+    Channel.WEB: "on the web site",
+    Channel.APP: "in the app",
+    Channel.DEBIT: "by direct debit",
+}
+"""Where a payment was made: what follows "paid"."""
+
+MESSAGES: Mapping[str, str] = {
+    "bill": "the bill's message",
+    "bill_correction": "the corrected bill's message",
+    "due_reminder": "the reminder",
+    "cutoff_warning": "the warning",
+    "cutoff_second_warning": "the second warning",
+    "payment_received": 'the message "payment received"',
+}
+"""The kinds of message."""
+
+CANCELLED: Mapping[str, str] = {
+    "too_late": "it could not leave in time",
+    "replaced": "a corrected bill replaced it",
+    "refused_by_person": "a person refused to send it",
+    "no_case": "no case was waiting for it any more",
+    "former_number": "it was to go to a number that the customer has given up",
+    "reversed": "what had settled the bill was taken back",
+    **{reason.value: words for reason, words in REASONS.items()},
+    **{
+        state.value: f"by then, {words}"
+        for state, words in STATES.items()
+        if state.value not in {reason.value for reason in Reason}
+    },
+}
+"""Why a message was cancelled before it left."""
+
+NOT_TOLD: Mapping[str, str] = {
+    "not_subscribed": "its customer is not subscribed to the service",
+    "subscription_suspended": "its customer's subscription is suspended",
+    "credit_balance": "it asks for nothing: the customer has a credit",
+    "zero_balance": "it asks for nothing: the amount is zero",
+    "deadline_passed": "its last day to pay had passed when it was loaded",
+    "study_control": "its customer is in the control group of a study, which gets no messages",
+    "superseded": "a correction replaced it before its message was planned",
+}
+"""Why no message told a customer of a bill: codes of invoices."""
+
+
+def message(kind: str) -> str:
+    """Name a kind of message; one without words by its own name."""
+    return MESSAGES.get(kind, f"the message {kind}")
+
+
+def reason(code: str) -> str:
+    """Say a reason as what follows "because"; a code without words stands for itself."""
+    return REASONS[Reason(code)] if code in set(Reason) else code
+
+
+def amount(millimes: int) -> str:
+    """Write an amount: ``85,352 DT``."""
+    return f"{format_amount(millimes, 'fr')} DT"
