@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink, conf
 
-from fatoura.cycles.keys import ExtractKey
+from fatoura.cycles.keys import ExtractKey, report_place
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
@@ -25,15 +25,14 @@ def report_address(path: Path) -> str:
 
 
 class ReportLink(BaseOperatorLink):
-    """Leads to the cycle's report."""
+    """Leads to the cycle's report, or the day's."""
 
     name = "Report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the report's address."""
         del ti_key
-        cycle = ExtractKey.parse(operator.cycle).cycle
-        return report_address(get_settings().reports / cycle / "report.html")
+        return report_address(get_settings().reports / report_place(operator.cycle) / "report.html")
 
 
 class DataDocsLink(BaseOperatorLink):

@@ -5,7 +5,8 @@ Every route asks for Airflow's login: plugin pages have none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from airflow.api_fastapi.core_api.security import requires_authenticated
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
@@ -13,11 +14,14 @@ from sqlalchemy import text
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from fatoura import clock
+from fatoura.cycles.keys import report_place
 from fatoura.database import connect
 from fatoura.settings import get_settings
 from operations import doubt_pages
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.responses import Response
 
 # Pages are ours, but what they show came from outside: nothing in them may load or send anything elsewhere.
@@ -30,12 +34,25 @@ _HEADERS = {
 }
 _CYCLES = text(
     """
-    SELECT c.key, c.issue_date, s.finished_at AS reported_at
+    SELECT c.key, c.issue_date, s.reported_at, s.cutoff_at
     FROM cycle c LEFT JOIN LATERAL (
-        SELECT max(finished_at) AS finished_at FROM stage WHERE cycle_id = c.id AND name = 'report'
+        SELECT max(finished_at) FILTER (WHERE name = 'report') AS reported_at,
+            max(finished_at) FILTER (WHERE name = 'cutoff_report') AS cutoff_at
+        FROM stage WHERE cycle_id = c.id AND name IN ('report', 'cutoff_report')
     ) s ON true
     WHERE c.purpose = 'billing'
     ORDER BY c.issue_date DESC, c.key DESC LIMIT 500
+    """
+)
+_DAYS = text(
+    """
+    SELECT c.issue_date, s.finished_at AS reported_at, s.counts
+    FROM cycle c LEFT JOIN LATERAL (
+        SELECT finished_at, counts FROM stage WHERE cycle_id = c.id AND name = 'cutoff_report'
+        ORDER BY id DESC LIMIT 1
+    ) s ON true
+    WHERE c.purpose = 'cutoff'
+    ORDER BY c.issue_date DESC LIMIT 500
     """
 )
 _CYCLE_OF_RUN = text(
@@ -49,18 +66,20 @@ router.include_router(doubt_pages.router)
 
 @router.get("/reports")
 def list_reports(request: Request) -> Response:
-    """List the cycles and the providers' statements, newest first, with links to their reports."""
+    """List cycles, days of warnings and the providers' statements, newest first, with links to reports."""
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     from fatoura.statements import imported_statements
 
     with connect() as connection:
         cycles = connection.execute(_CYCLES).all()
+        days = connection.execute(_DAYS).all()
     environment = Environment(
         loader=PackageLoader("fatoura.reports", "."), autoescape=select_autoescape(["j2"])
     )
     page = environment.get_template("cycles.html.j2").render(
         cycles=cycles,
+        days=_with_undecided(days),
         statements=imported_statements(),
         prefix=f"{_root(request)}/reports",
         zone=clock.zone(),
@@ -70,15 +89,16 @@ def list_reports(request: Request) -> Response:
 
 @router.get("/runs/{run_id}/report")
 def show_report_of_run(request: Request, run_id: str) -> Response:
-    """Lead from a run to the report of its cycle."""
+    """Lead from a run to the report of its cycle, or of its day."""
     with connect() as connection:
         cycle = connection.scalar(_CYCLE_OF_RUN, {"run": run_id.replace("\0", "")})
-    if cycle is None or not (get_settings().reports / cycle / "report.html").is_file():
+    place = report_place(cycle) if cycle else None
+    if place is None or not (get_settings().reports / place / "report.html").is_file():
         return HTMLResponse(
             "<p style='font: 16px system-ui; margin: 2rem'>This run has written no report yet.</p>",
             headers=_HEADERS,
         )
-    return RedirectResponse(f"{_root(request)}/reports/{cycle}/report.html", headers=_HEADERS)
+    return RedirectResponse(f"{_root(request)}/reports/{place}/report.html", headers=_HEADERS)
 
 
 @router.get("/reports/{path:path}")
@@ -95,6 +115,16 @@ def show_file(path: str) -> Response:
     if not there:
         raise HTTPException(status_code=404, detail="There is no such report")
     return FileResponse(file, headers=_HEADERS)
+
+
+def _with_undecided(days: Sequence[Any]) -> list[tuple[str, datetime | None, dict[str, int] | None]]:
+    """Return days with their figures, the latest first; one of which only a page is there decided nothing."""
+    known = {one.issue_date.isoformat(): (one.reported_at, one.counts) for one in days}
+    for page in (get_settings().reports / "cutoff").glob("????-??-??/report.html"):
+        known.setdefault(
+            page.parent.name, (clock.moved(datetime.fromtimestamp(page.stat().st_mtime, UTC)), None)
+        )
+    return [(day, *known[day]) for day in sorted(known, reverse=True)]
 
 
 def _root(request: Request) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from fatoura import clock
 from fatoura.cycles.keys import ExtractKey
+from fatoura.errors import BadInput
 from operations.links import DataDocsLink, ReportLink
 
 if TYPE_CHECKING:
@@ -57,3 +60,39 @@ class WriteReportOperator(BaseOperator):
         cycle = ExtractKey.parse(self.cycle).cycle
         write_report(cycle, run_id=context["run_id"])
         return check_ledger(cycle).as_json()
+
+
+class WriteCutoffReportOperator(BaseOperator):
+    """Write the page of a day's cut-off warnings, and insist that its figures agree.
+
+    A day on which nothing was decided gets a page too, which says why.
+
+    :param day: the local day, such as ``2026-06-29``; when left out, the one on which the task runs: a run
+        that may last past its day has to say it. (templated)
+    """
+
+    template_fields: Sequence[str] = ("day",)
+    operator_extra_links = (ReportLink(),)
+
+    def __init__(self, *, day: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.day = day
+
+    @property
+    def cycle(self) -> str:
+        """The key of the day's cycle, whether it is there or not: the page lies where it says."""
+        return f"cutoff-{self._chosen()}"
+
+    def execute(self, context: Context) -> str:
+        """Write the page, which shows what is missing, and fail if anything is."""
+        from fatoura.reports.cutoff import write_cutoff_day_report  # seconds: the charts
+
+        day = self._chosen()
+        write_cutoff_day_report(day, run_id=context["run_id"])
+        return str(day)
+
+    def _chosen(self) -> date:
+        try:
+            return date.fromisoformat(self.day) if self.day else clock.today()
+        except ValueError:
+            raise BadInput(f"{self.day!r} is no day: write it like 2026-06-29") from None

@@ -263,6 +263,7 @@ def _insist(figures: DayFigures | CycleFigures, what: str, page: Path) -> None:
 def _day_counts(f: DayFigures) -> dict[str, int]:
     """Return what the list of pages shows of a day."""
     return {
+        "reminders": sum(group.states.total() for group in f.reminders),
         "due": f.due,
         "notified": f.buckets[Bucket.NOTIFIED],
         "delivered": f.states[State.DELIVERED],
