@@ -97,6 +97,11 @@ def load_feed(content: Content[M], delivery: Delivery[M], *, run_id: str | None 
     return loaded
 
 
+def allowed_flaws(rows: int) -> float:
+    """Return how many rows of a feed may break a rule; with more of them, its form is what is wrong."""
+    return max(_FEW, get_settings().guard_bad_rows_share * rows)
+
+
 def _load(connection: Connection, content: Content[M], delivery: Delivery[M]) -> FeedLoaded:
     name, subject = delivery.manifest.feed, content.called(delivery.manifest.feed)
     standing = connection.execute(
@@ -117,7 +122,7 @@ def _load(connection: Connection, content: Content[M], delivery: Delivery[M]) ->
     if last is not None and last.digest == manifest.digest:
         return _already(content, last)
     set_aside = _set_apart(connection, content)
-    if set_aside > max(_FEW, get_settings().guard_bad_rows_share * reading.rows):
+    if set_aside > allowed_flaws(reading.rows):
         raise _too_many(connection, subject, reading.rows, set_aside)
     feed = _register(connection, content, delivery, manifest)
     values = {"feed": feed.id, "content": content.name, "told": TOLD}

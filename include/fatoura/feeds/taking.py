@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from fatoura.accounts.loading import FACTS
 from fatoura.database import connect
-from fatoura.errors import NeedsAPerson, NotReady
+from fatoura.errors import BadInput, NeedsAPerson, NotReady
 from fatoura.feeds.delivery import open_folder
 from fatoura.feeds.folders import find_feeds
 from fatoura.feeds.loading import FeedLoaded, load_feed
@@ -46,7 +46,8 @@ class FeedSource(Protocol):
     def take(self, *, run_id: str | None = None) -> FeedLoaded:
         """Load what is new.
 
-        :raises FeedRefused: when what is there cannot be taken.
+        :raises BadInput: when what is there cannot be taken.
+        :raises NotReady: when it does not answer.
         """
 
 
@@ -138,8 +139,9 @@ def take_feeds(
     for source in sources:
         try:
             loaded.append(source.take(run_id=run_id))
-        except FeedRefused as why:
-            refused.append(RefusedFeed("payments", source.name, source.name, why.problems))
+        except BadInput as why:
+            problems = why.problems if isinstance(why, FeedRefused) else (str(why),)
+            refused.append(RefusedFeed("payments", source.name, source.name, problems))
         except NotReady as why:
             unreachable[source.name] = str(why)
     for one in refused:
