@@ -15,6 +15,7 @@ from sqlalchemy import text
 from fatoura import clock
 from fatoura.calendar import load_calendar
 from fatoura.database import connect
+from fatoura.errors import BadInput
 from fatoura.gateways import GatewayConfig, create_gateway
 from fatoura.gateways.sandbox import Sandbox, SandboxOptions
 from fatoura.notices.kinds import Check
@@ -290,3 +291,11 @@ async def test_bills_are_claimed_without_a_look_at_them(monkeypatch):
     cycle = plan_notices(20)
     await send(cycle, SandboxOptions(port=0))
     assert states(cycle) == {"accepted": 20}
+
+
+async def test_a_connection_that_allows_shorter_messages_than_a_day_has_stops_before_any_is_lost():
+    cycle = plan_notices(3, cycle="cutoff-2026-06-30", purpose="cutoff", kind="cutoff_warning")
+    run_sql("UPDATE notice SET segments = 2 WHERE subject = (SELECT min(subject) FROM notice)")
+    with pytest.raises(BadInput, match="take 2 segments, and the connection fatoura_sms allows 1: set long"):
+        await send(cycle, SandboxOptions(port=0))
+    assert states(cycle) == {"planned": 3}

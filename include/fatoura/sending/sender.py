@@ -14,15 +14,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
+
 from fatoura import clock
 from fatoura.database import begin, connect
-from fatoura.errors import NeedsAPerson
+from fatoura.errors import BadInput, NeedsAPerson
 from fatoura.sending import balances, checks, routing
 from fatoura.sending.line import Line
 from fatoura.sending.outlook import Outlook, Wait, sending_outlook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import Connection
 
     from fatoura.gateways.interface import Gateway
 
@@ -84,6 +88,7 @@ class Sender:
 
         :param patience: the longest wait worth keeping the worker for; a deferral costs a few seconds too.
         :raises GatewayStopped: when every provider refuses everything for good.
+        :raises BadInput: when a connection does not allow messages as long as some of these.
         """
         await asyncio.to_thread(self._register)
         told = await balances.look_up(
@@ -152,8 +157,28 @@ class Sender:
         with begin() as connection:
             routing.register(connection, self._gateways)
             checked = checks.are_needed(connection, self._cycle_id)
+            if checked:  # bills take one segment, and there are too many to look at
+                self._insist_on_length(connection)
         for line in self._lines:
             line.checked = checked
+
+    def _insist_on_length(self, connection: Connection) -> None:
+        """Stop before a line refuses each long message: they would be final, and are a setting away."""
+        longest = connection.scalar(
+            text("SELECT max(segments) FROM notice WHERE cycle_id = :cycle AND state = 'planned'"),
+            {"cycle": self._cycle_id},
+        )
+        short = [
+            f"{gateway.name} allows {gateway.capabilities.longest_segments}"
+            for gateway in self._gateways
+            if gateway.capabilities.longest_segments < (longest or 1)
+        ]
+        if short:
+            raise BadInput(
+                f"some messages of this cycle take {longest} segments, and the connection "
+                f"{', '.join(short)}: set longest_segments in its extra to what the provider allows, and clear "
+                "this task. It has sent nothing"
+            )
 
     def _look(self) -> Outlook:
         with connect() as connection:

@@ -142,7 +142,7 @@ class StackEnvironment:
                 "port": self.settings.gateway_port,
                 "login": GATEWAY_USER,
                 "password": password,
-                "extra": {"provider": "kannel"},
+                "extra": {"provider": "kannel", "longest_segments": 10},
             }
         )
 

@@ -64,7 +64,7 @@ def test_the_sms_connection_leads_to_the_sandbox(environment: StackEnvironment) 
     connection = json.loads(environment.variables()["AIRFLOW_CONN_FATOURA_SMS"])
     assert (connection["host"], connection["port"]) == ("127.0.0.1", 18013)
     assert connection["password"] == environment.keys.gateway_password
-    assert connection["extra"] == {"provider": "kannel"}
+    assert connection["extra"] == {"provider": "kannel", "longest_segments": 10}
 
 
 def test_a_persons_own_connection_wins(
