@@ -176,8 +176,8 @@ class Sender:
         if short:
             raise BadInput(
                 f"some messages of this cycle take {longest} segments, and the connection "
-                f"{', '.join(short)}: set longest_segments in its extra to what the provider allows, and clear "
-                "this task. It has sent nothing"
+                f"{', '.join(short)}: set longest_segments in its extra to what the provider allows, and "
+                "clear this task. It has sent nothing"
             )
 
     def _look(self) -> Outlook:
