@@ -1,7 +1,8 @@
 """# Report refresh.
 
 Writes the reports of cycles again whose messages moved after their last report: receipts come late, some
-after days, and a report must not keep saying "unconfirmed" of what was delivered.
+after days, and a report must not keep saying "unconfirmed" of what was delivered. So are the pages of
+cut-off warnings, by day and by cycle, whose cases moved.
 
 **Runs** every quarter of an hour, one at a time. Also asks providers that do not report by themselves, for
 messages of cycles whose wait is over, and matches parked receipts again. Needs nobody.
@@ -12,6 +13,7 @@ messages of cycles whose wait is over, and matches parked receipts again. Needs 
 |---|---|---|
 | `match_late_receipts` | asks providers that do not report by themselves; matches receipts that waited for their notice to be known | the database is away; the next run tries again. A provider that is silent fails nothing: the log names it |
 | `refresh` | writes each stale report | read the log: a full disk leaves the old report in place |
+| `refresh_cutoff` | writes each stale page of cut-off warnings | the same; *a case is in no state, or in two*: a defect, tell the developers; the page shows which |
 """
 
 from airflow.sdk import CronTriggerTimetable, dag, task
@@ -31,7 +33,7 @@ from operations.defaults import DEFAULT_ARGS
     tags=["reports"],
 )
 def report_refresh():
-    """Wire the two tasks."""
+    """Wire the three tasks."""
 
     @task
     def match_late_receipts():
@@ -45,7 +47,14 @@ def report_refresh():
 
         return [str(write_report(cycle, run_id=run_id).name) for cycle in stale_reports()]
 
-    match_late_receipts() >> refresh()
+    @task
+    def refresh_cutoff(run_id=None):
+        from fatoura.reports.cutoff import refresh_cutoff_reports
+
+        pages = refresh_cutoff_reports(run_id=run_id)
+        return [*map(str, pages.days), *pages.cycles]
+
+    match_late_receipts() >> [refresh(), refresh_cutoff()]
 
 
 report_refresh()
