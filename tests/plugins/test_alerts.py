@@ -206,6 +206,13 @@ def test_what_may_be_a_customer_s_number_is_hidden(webhook, caplog, number):
     assert hide_digits("row 1234567 of 12, 3 times") == "row 1234567 of 12, 3 times"
 
 
+def test_days_and_hours_stay_and_a_number_beside_them_does_not():
+    late = "post is complete until 2026-06-26 18:00, needed until 2026-06-29T03:31"
+    assert hide_digits(late) == late
+    assert hide_digits("20261226 2026-06-26-18 20 12 34 56") == "…"
+    assert hide_digits("on 2026-06-26 to +216 20 123 456") == "on 2026-06-26 to …"
+
+
 def test_with_nothing_configured_it_is_only_logged(caplog):
     FailureNotifier()(failed(BadInput("wrong")))
     assert [(r.levelname, r.name) for r in caplog.records] == [("WARNING", "operations.alerts")]
