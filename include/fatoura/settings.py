@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     reports: Path = Field(
         Path(), description="Where reports and Data Docs are written; empty: `var/reports`."
     )
+    lists: Path = Field(
+        Path(),
+        description="Where lists for people are written, of letters and for field teams: with customers' "
+        "references in full, so nothing there is shown in the UI; empty: `var/lists`.",
+    )
     now: str = Field(
         "",
         description="A moved clock, for trials only: an ISO 8601 instant with offset (the clock of each "
@@ -258,6 +263,7 @@ class Settings(BaseSettings):
         if "://" not in self.landing:
             fill(self, "landing", str(self.home / self.landing))
         fill(self, "reports", self.home / self.reports if self.reports != Path() else self.var / "reports")
+        fill(self, "lists", self.home / self.lists if self.lists != Path() else self.var / "lists")
         if self.statement_forms is not None:
             fill(self, "statement_forms", self.home / self.statement_forms)
         if self.receipt_secret_file == Path():

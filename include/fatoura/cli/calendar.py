@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from fatoura.calendar import Day, Hours
 
 
-class _DayType(click.ParamType[date]):
+class DayType(click.ParamType[date]):
+    """A day, written like 2026-06-15."""
+
     name = "day"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Read a day, or refuse in words."""
         try:
             return value if isinstance(value, date) else date.fromisoformat(value)
         except ValueError:
@@ -41,7 +44,7 @@ def calendar() -> None:
 
 
 @calendar.command()
-@click.option("--from", "first", type=_DayType(), help="First day to show; today if not given.")
+@click.option("--from", "first", type=DayType(), help="First day to show; today if not given.")
 @click.option("--days", type=click.IntRange(1, 800), default=14, show_default=True, help="How many days.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(first: date | None, days: int, as_json: bool) -> None:
@@ -63,7 +66,7 @@ def show(first: date | None, days: int, as_json: bool) -> None:
 
 
 @calendar.command(name="set")
-@click.argument("day", type=_DayType())
+@click.argument("day", type=DayType())
 @click.option("--closed", is_flag=True, help="Nothing is sent on this day, and it is no working day.")
 @click.option("--open", "hours", type=_HoursType(), help="Sending is open in these local hours.")
 @click.option("--reason", required=True, help="Why; shown to whoever looks at the calendar.")
@@ -79,7 +82,7 @@ def set_(day: date, closed: bool, hours: Hours | None, reason: str, by: str) -> 
 
 
 @calendar.command()
-@click.argument("day", type=_DayType())
+@click.argument("day", type=DayType())
 def unset(day: date) -> None:
     """Give a decided DAY back to the rules."""
     from fatoura.calendar import undo_decision

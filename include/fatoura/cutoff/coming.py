@@ -205,7 +205,7 @@ class _Asked:
         elif run.closed:
             yield f"Today's run decided nothing: {run.closed}."
         elif run.waiting:
-            most = f"{self.rules.most_warnings_a_day:,}".replace(",", " ")
+            most = words.count(self.rules.most_warnings_a_day)
             yield (
                 f"It waits for another day: the most warnings of one day ({most}) were reached, and the "
                 "oldest debts go first."
@@ -314,15 +314,12 @@ def _stale(channels: list[Freshness]) -> str:
     for one in channels:
         alike.setdefault((one.complete_until, one.needed), []).append(words.CHANNELS[one.channel])
     return "; ".join(
-        f"payments {_listed(where)} are known up to {_hour(known)} only, and needed up to {_hour(needed)}"
+        f"payments {words.listed(where)} are known up to {_hour(known)} only, and needed up to "
+        f"{_hour(needed)}"
         if known
-        else f"no feed has ever told of payments {_listed(where)}"
+        else f"no feed has ever told of payments {words.listed(where)}"
         for (known, needed), where in alike.items()
     )
-
-
-def _listed(several: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(several[:-1]), several[-1])))
 
 
 def _hour(instant: datetime) -> str:

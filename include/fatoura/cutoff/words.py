@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from fatoura.cutoff.reasons import Reason
 from fatoura.cutoff.rules import Channel, Fact
 from fatoura.cutoff.states import CaseState
+from fatoura.dates import say_day
 from fatoura.money import format_amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fatoura.cutoff.rules import Step, Version
 
 STATES: Mapping[CaseState, str] = {
     CaseState.SCHEDULED: "no message that counts as a warning has reached the customer",
@@ -151,3 +154,63 @@ def reason(code: str) -> str:
 def amount(millimes: int) -> str:
     """Write an amount: ``85,352 DT``."""
     return f"{format_amount(millimes, 'fr')} DT"
+
+
+def count(number: int) -> str:
+    """Write a whole number: ``20 000``."""
+    return f"{number:,}".replace(",", " ")
+
+
+def listed(several: list[str]) -> str:
+    """Write several things in a row: ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(several[:-1]), *several[-1:]))) or "nothing"
+
+
+def say_rules(rules: Version) -> list[str]:
+    """Say a version of the rules, a sentence each."""
+    left_out, by_letter = (
+        listed([FACTS[fact] for fact in Fact if rules.facts[fact] == effect])
+        for effect in ("leave_out", "letter")
+    )
+    return [
+        f"Version {rules.version}, in force from {say_day(rules.valid_from)} on.",
+        *(_step(step) for step in rules.steps),
+        f"What is left to pay has to be {amount(rules.minimum_debt_millimes)} at least; nobody is warned for "
+        "less.",
+        f"No more than {count(rules.most_warnings_a_day)} warnings are decided on in a day, the oldest debts "
+        "first; reminders have no limit.",
+        f"Nobody is warned unless it is known who has paid: {_hours(rules)}.",
+        "The field teams get their list of a morning only when payments of all channels are known up to "
+        f"{rules.hand_over_complete_from:%H:%M} of that morning.",
+        f"Supply is not cut on {listed([f'{day.title()}s' for day in rules.no_cut_on])}, on public holidays "
+        "and on the day before one.",
+        f"Left out, as long as it holds: {left_out}.",
+        f"Warned by letter, as long as it holds: {by_letter}.",
+    ]
+
+
+def _step(step: Step) -> str:
+    name = message(step.notice)
+    name = f"{name[:1].upper()}{name[1:]}"
+    if step.switched_off:
+        return f"{name} is switched off."
+    if step.days_before_due is not None:
+        return f"{name} goes out up to {step.days_before_due} days before the last day to pay."
+    if step.overdue:
+        return (
+            f"{name} goes out once payments have had the days of the calendar's posting grace after the last "
+            f"day to pay; it names a day of the cut at least {step.notice_days} days away."
+        )
+    return (
+        f"{name} goes out {step.days_before_cut} days before the cut, and never names a day that is nearer "
+        f"than {step.notice_days} days."
+    )
+
+
+def _hours(rules: Version) -> str:
+    by_hours: dict[int, list[str]] = {}
+    for channel in Channel:
+        by_hours.setdefault(rules.fresh_within_hours[channel], []).append(CHANNELS[channel])
+    return "; ".join(
+        f"all payments {listed(channels)} up to {hours} hours ago" for hours, channels in by_hours.items()
+    )

@@ -1,6 +1,6 @@
 """New report files in the places of old ones: a reader sees the old or the new, never half a file.
 
-Called by whoever writes reports: of cycles, of provider statements. It knows nothing of what is in them.
+Called by whoever writes reports or lists for people. It knows nothing of what is in them.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replaced_files(folder: Path, *, last: str) -> Iterator[Path]:
+def replaced_files(folder: Path, *, last: str, mode: int = 0o644) -> Iterator[Path]:
     """Give a folder for new files; when the block ends well, put them into `folder`, over the old ones.
 
     Each rename is whole or not at all, and needs no room on the disk. Only one writer at a time: the caller
     holds a lock.
 
     :param last: the file that is put in its place after all others: the page, which names them.
+    :param mode: who may read them.
     :raises OSError: when the disk is full or the folder cannot be written; the old files stand.
     """
     with _new_files(folder) as fresh:
         yield fresh
         for path in fresh.iterdir():
-            path.chmod(0o644)
+            path.chmod(mode)
             _to_disk(path)
         for path in sorted(fresh.iterdir(), key=lambda path: (path.name == last, path.name)):
             path.replace(folder / path.name)

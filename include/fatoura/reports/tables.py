@@ -12,6 +12,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from fatoura import clock
@@ -54,11 +55,12 @@ class Said:
 
 @dataclass(frozen=True)
 class Table:
-    """A table by its name, which is also the file's."""
+    """A table by its name, which is also the file's; its sheet may have a title that no catalogue knows."""
 
     name: str
     fields: tuple[Field, ...]
     rows: list[tuple[Any, ...]]
+    title: str = ""
 
 
 GROUP = tuple(map(Field, ("planned", "sent", "delivered", "unconfirmed", "failed", "cancelled")))
@@ -293,6 +295,8 @@ def plain_cell(value: Any) -> str:
         return value.astimezone(clock.zone()).isoformat(timespec="seconds")
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)  # a figure, however it begins
     if isinstance(value, float):
         return f"{value:.6g}" if abs(value) < 1 else f"{value:.3f}".rstrip("0").rstrip(".")
     if isinstance(value, int):
@@ -328,7 +332,7 @@ def workbook(tables: Sequence[Table], words: Words, *, title: str, created: date
         head = {"bold": True, "bottom": 1, "text_wrap": True, "valign": "bottom"}
         head_left, head_right = book.add_format(head), book.add_format({**head, "align": "right"})
         for table in tables:
-            sheet = book.add_worksheet(words("section", table.name)[:31])
+            sheet = book.add_worksheet(table.title or words("section", table.name)[:31])
             sheet.freeze_panes(1, 0)
             for at, field in enumerate(table.fields):
                 sheet.set_column(at, at, field.width or _WIDTHS[field.form])
