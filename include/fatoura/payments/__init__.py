@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fatoura.feeds.taking import FeedsTaken, take_feeds
+    from fatoura.payments.completeness import watermarks
     from fatoura.payments.loading import load_payments_feed
-    from fatoura.payments.watermarks import watermarks
 
 _HOMES = {
     "FeedsTaken": "fatoura.feeds.taking",
     "load_payments_feed": "fatoura.payments.loading",
     "take_feeds": "fatoura.feeds.taking",
-    "watermarks": "fatoura.payments.watermarks",
+    "watermarks": "fatoura.payments.completeness",
 }
 
 __all__ = ["FeedsTaken", "load_payments_feed", "take_feeds", "watermarks"]

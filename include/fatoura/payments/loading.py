@@ -8,10 +8,10 @@ from fatoura.feeds.content import Content
 from fatoura.feeds.delivery import open_folder
 from fatoura.feeds.loading import FeedLoaded, load_feed
 from fatoura.landing import landing_path
+from fatoura.payments.completeness import advance, advance_all
 from fatoura.payments.manifest import FORM, PaymentsManifest
 from fatoura.payments.records import COLUMNS, TYPED, row_check
 from fatoura.payments.reversals import recount_reversals
-from fatoura.payments.watermarks import advance, advance_all
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -25,10 +25,10 @@ def _after(connection: Connection, feed: NewFeed) -> None:
     advance(connection, feed)
 
 
-# The later watermark of the row's channel stands; where that cannot be read, the feed's latest.
+# Of the same id, and of the same invoice where the row tells of one. What is later is told by the watermark
+# of the row's channel; where that cannot be read, by the feed's latest.
 _SETTLES = """
-CASE WHEN s.invoice_number IS NOT NULL THEN t.invoice_number = s.invoice_number
-    ELSE CAST(t.amount_millimes AS text) = s.fields ->> 'amount_millimes' END
+(s.invoice_number IS NULL OR t.invoice_number = s.invoice_number)
 AND ROW(t.known_until, t.told_in COLLATE "C") > ROW(
     coalesce(CAST(f.manifest -> 'complete_until' ->> (s.fields ->> 'channel') AS timestamptz),
         (SELECT max(CAST(value AS timestamptz)) FROM jsonb_each_text(f.manifest -> 'complete_until'))),
