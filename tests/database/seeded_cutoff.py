@@ -102,7 +102,10 @@ class _Seeding:
             more = {"key": key, "cycle_of_bills": cycle, "first": number * cases}
             self.run(_LIVES, **more)
             self.run(_BILLS, **more)
+        if cases > 5000:  # the planner takes tables that were filled just now for small ones, and loops
+            self.run("SET LOCAL enable_nestloop = off")
         self.run("ANALYZE life")
+        self.run("ANALYZE cutoff_case")
         self.run(_MONEY)
         self.run("CREATE INDEX ON money (posted_on)")
         self.run("ANALYZE money")
@@ -341,9 +344,9 @@ WITH customers AS (
     RETURNING id, customer_reference, phone
 ), bills AS (
     INSERT INTO notice (kind, subject, sequence, cycle_id, subscription_id, district, phone, language, text,
-        encoding, segments, priority, send_from, send_until, validity_minutes, planned_at)
+        encoding, segments, priority, send_from, send_until, validity_minutes, planned_at, state_since)
     SELECT 'bill', invoice_number, 1, :cycle_of_bills, customers.id, district, phone, language,
-        'invented text', 'ucs2', 1, 50, '2026-05-20', '2026-06-10', 600, '2026-05-20'
+        'invented text', 'ucs2', 1, 50, '2026-05-20', '2026-06-10', 600, '2026-05-20', '2026-05-20'
     FROM life JOIN customers ON customer_reference = lpad((n + 400000000)::text, 9, '0')
     RETURNING id, subject, subscription_id
 )
@@ -441,10 +444,10 @@ WITH cycle AS (
 )
 INSERT INTO notice (kind, subject, sequence, cycle_id, subscription_id, district, phone, language, text,
     encoding,
-    segments, priority, send_from, send_until, validity_minutes, planned_at)
+    segments, priority, send_from, send_until, validity_minutes, planned_at, state_since)
 SELECT 'payment_received', c.invoice_number, c.sequence, cycle.id, c.subscription_id, c.district,
     '+21650000000',
-    'ar', 'invented text', 'ucs2', 1, 30, :now, CAST(:now AS timestamptz) + interval '3 days', 600, :now
+    'ar', 'invented text', 'ucs2', 1, 30, :now, CAST(:now AS timestamptz) + interval '3 days', 600, :now, :now
 FROM cutoff_decision d JOIN cutoff_case c USING (invoice_number, sequence), cycle
 WHERE d.day = :day AND d.moment = 'feed' AND d.verdict = 'withdraw' AND d.reason IN ('paid', 'under_minimum')
 """
@@ -498,12 +501,12 @@ SELECT (SELECT count(*) FROM decided), (SELECT count(*) FROM due)
 _PLAN = """
 WITH planned AS (
     INSERT INTO notice (kind, subject, sequence, cycle_id, subscription_id, district, phone, language, text,
-        encoding, segments, priority, send_from, send_until, validity_minutes, planned_at)
+        encoding, segments, priority, send_from, send_until, validity_minutes, planned_at, state_since)
     SELECT d.notice_kind, c.invoice_number, c.sequence, :cutoff, c.subscription_id, c.district,
         '+2165' || lpad(life.n::text, 7, '0'), life.language, 'invented text',
         CASE life.language WHEN 'ar' THEN 'ucs2' ELSE 'gsm7' END, CASE life.language WHEN 'ar' THEN 2 ELSE 1
             END,
-        20, :start, CAST(:start AS timestamptz) + interval '10 hours', 600, :start
+        20, :start, CAST(:start AS timestamptz) + interval '10 hours', 600, :start, :start
     FROM cutoff_decision d JOIN cutoff_case c USING (invoice_number, sequence) JOIN life USING
         (invoice_number)
     WHERE d.cycle_id = :cutoff AND d.verdict = 'notify'

@@ -207,8 +207,10 @@ WITH written AS MATERIALIZED (
     UNION ALL
     SELECT c.cycle_id, max(changed.at) FROM cutoff_case c JOIN changed USING (invoice_number) GROUP BY 1
     UNION ALL
-    SELECT cycle_id, max(state_since) FROM notice WHERE state_since > (SELECT at FROM since)
-        AND cycle_id IN (SELECT id FROM watched WHERE purpose = 'cutoff') GROUP BY 1
+    SELECT w.id, max(n.state_since) FROM watched w
+    JOIN cycle c ON c.issue_date = w.issue_date AND c.purpose <> 'billing'
+    JOIN notice n ON n.cycle_id = c.id AND n.state_since > (SELECT at FROM since)
+    WHERE w.purpose = 'cutoff' GROUP BY 1
 )
 SELECT purpose, key, issue_date FROM watched w
 WHERE EXISTS (SELECT FROM touched WHERE touched.cycle_id = w.id AND touched.at > w.at)
