@@ -1,5 +1,6 @@
 """Buttons on tasks in the UI, and the operators that bear them."""
 
+from datetime import date
 from types import SimpleNamespace
 
 import pytest
@@ -7,10 +8,11 @@ import pytest
 from fatoura.errors import BadInput
 from fatoura.ledger import LedgerBroken
 from fatoura.quality import data_docs_page
+from fatoura.reports.cutoff import cutoff_day_folder
 from fatoura.reports.writer import report_folder
 from fatoura.settings import get_settings
 from operations.links import DataDocsLink, ReportLink, report_address
-from operations.stages import ValidateExtractOperator, WriteReportOperator
+from operations.stages import ValidateExtractOperator, WriteCutoffReportOperator, WriteReportOperator
 from tests.deliveries import load, record
 from tests.notices import run_sql
 from tests.plugins.conftest import RUN
@@ -58,7 +60,30 @@ def test_a_key_that_is_none_has_no_link():
         ReportLink().get_link(task("../secrets"), ti_key=None)
 
 
+@pytest.mark.parametrize("key", ["cutoff-2026-06-29", "payment-received-2026-06-29"])
+def test_the_cycles_of_a_day_share_a_report(key):
+    address = ReportLink().get_link(task(key), ti_key=None)
+    assert address == f"{BASE}/fatoura/reports/cutoff/2026-06-29/report.html"
+    assert report_address(cutoff_day_folder(date(2026, 6, 29)) / "report.html") == address
+
+
+def test_the_day_of_a_report_is_today_when_nobody_says_another(configure):
+    configure(now="2026-06-29T14:30:00+01:00")
+    assert WriteCutoffReportOperator(task_id="report").cycle == "cutoff-2026-06-29"
+    assert WriteCutoffReportOperator(task_id="report", day="2026-06-28").cycle == "cutoff-2026-06-28"
+    with pytest.raises(BadInput, match="is no day"):
+        _ = WriteCutoffReportOperator(task_id="report", day="yesterday").cycle
+
+
+def test_the_page_of_a_day_is_written_where_its_link_leads_to(database, configure, context):
+    configure(now="2026-06-29T14:30:00+01:00")
+    operator = WriteCutoffReportOperator(task_id="report", day="2026-06-29")
+    assert operator.execute(context) == "2026-06-29"
+    assert (cutoff_day_folder(date(2026, 6, 29)) / "report.html").is_file()
+
+
 def test_the_operators_bear_their_links():
+    assert [link.name for link in WriteCutoffReportOperator.operator_extra_links] == ["Report"]
     assert [link.name for link in ValidateExtractOperator.operator_extra_links] == ["Data Docs"]
     assert [link.name for link in WriteReportOperator.operator_extra_links] == ["Report"]
 

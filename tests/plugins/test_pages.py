@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from fatoura.cycles.registry import Purpose, open_cycle
+from fatoura.cycles.registry import Purpose, cycle_id_of, open_cycle
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import begin
 from fatoura.settings import get_settings
@@ -197,6 +197,52 @@ async def test_the_list_shows_cycles_with_links_to_what_was_written(client, repo
     assert "not yet written" in answer.text
     assert answer.text.index("2026-05-T2") < answer.text.index("2026-05-T1")
     assert_guarded(answer)
+
+
+async def test_the_list_shows_days_of_warnings_and_where_nothing_was_decided(client, reports):
+    load("2026-05-T1", reported=False)
+    counts = {"reminders": 5, "due": 12_345, "delivered": 7, "left_out": 1, "letters": 2, "waiting": 12_336}
+    record_day("2026-06-29", counts)
+    record_day("2026-06-30", None)
+    (reports / "cutoff" / "2026-06-28").mkdir(parents=True)
+    (reports / "cutoff" / "2026-06-28" / "report.html").write_text("<h1>Sunday</h1>")
+    page = (await client.get(f"{URL_PREFIX}/reports")).text
+    assert f'href="{URL_PREFIX}/reports/cutoff/2026-06-29/report.html">29/06/2026<' in page
+    assert f'href="{URL_PREFIX}/reports/cutoff/2026-06-29/report.xlsx"' in page
+    assert "12\u202f345" in page
+    assert "cutoff/2026-06-30/report.html" not in page
+    sunday = page[page.index("cutoff/2026-06-28/report.html") :]
+    assert "nothing was decided" in sunday
+    assert page.index("30/06/2026") < page.index("29/06/2026") < page.index("28/06/2026")
+    assert "cutoff.html" not in page
+    record("2026-05-T1", {"cases": 3})
+    assert (
+        f'href="{URL_PREFIX}/reports/2026-05-T1/cutoff.html"'
+        in (await client.get(f"{URL_PREFIX}/reports")).text
+    )
+
+
+def record_day(day: str, counts: dict[str, int] | None) -> None:
+    """Open a day's cycle, and record that its page was written."""
+    with begin() as connection:
+        cycle, key = open_cycle(connection, Purpose.CUTOFF, date.fromisoformat(day))
+    if counts is not None:
+        record(key, counts)
+
+
+def record(key: str, counts: dict[str, int]) -> None:
+    with recorded_stage(cycle_id_of(key), "cutoff_report", run_id=RUN) as stage:
+        stage.counts |= counts
+
+
+async def test_a_run_of_warnings_leads_to_the_page_of_its_day(client, reports):
+    record_day("2026-06-29", {})
+    assert "no report yet" in (await client.get(f"{URL_PREFIX}/runs/{RUN}/report")).text
+    (reports / "cutoff" / "2026-06-29").mkdir(parents=True)
+    (reports / "cutoff" / "2026-06-29" / "report.html").write_text("<h1>Monday</h1>")
+    answer = await client.get(f"{URL_PREFIX}/runs/{RUN}/report")
+    assert answer.headers["location"] == f"{URL_PREFIX}/reports/cutoff/2026-06-29/report.html"
+    assert "Monday" in (await client.get(answer.headers["location"])).text
 
 
 async def test_the_list_leads_to_the_providers_statements(client, tmp_path):

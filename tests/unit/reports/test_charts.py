@@ -38,6 +38,15 @@ def test_a_bar_is_well_formed_and_its_parts_adjoin(values):
         end = percent(rectangle.attrib["x"]) + percent(rectangle.attrib["width"])
 
 
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=5), st.integers(0, 10**10))
+def test_bars_that_are_compared_are_as_long_as_they_are_much(values, most):
+    widths = _widths(parts_of(values), most)
+    total = sum(values)
+    if total:
+        assert sum(widths) == pytest.approx(max(100 * total / max(total, most), 0.5))
+        assert [width > 0 for width in widths] == [value > 0 for value in values]
+
+
 def test_names_from_outside_stay_text():
     svg = share_bar([Part("style", '<script>alert("x")</script>', 1)], 'a "label" & more')
     assert "<script>" not in svg

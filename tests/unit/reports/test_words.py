@@ -1,17 +1,25 @@
 """The report's words: each thing has a name in both languages, and numbers read as they should."""
 
+import re
 from datetime import UTC, date, datetime
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import CheckConstraint
 
+from fatoura.cutoff.reasons import Reason
+from fatoura.cutoff.rules import Channel
+from fatoura.database.schema import metadata
 from fatoura.ledger.balance import BUCKETS
 from fatoura.notices.kinds import all_kinds
 from fatoura.notices.states import Decision, State
 from fatoura.quality.suite import load_suite
 from fatoura.reports import words as module
+from fatoura.reports.cutoff.cases import Standing
+from fatoura.reports.cutoff.cycle import CyclePhase
+from fatoura.reports.cutoff.day import Bucket, DayPhase, Undecided
 from fatoura.reports.figures import Failure, Phase, Rejection, StageFacts
 from fatoura.reports.words import Words
 from fatoura.sending.doubts import Next, Why
@@ -92,6 +100,43 @@ def test_a_failure_that_a_person_decided_is_told_in_words():
 def test_what_becomes_of_doubts_has_a_name_for_each_case(words):
     for heading, names in (("doubt_next", Next), ("doubt_why", Why), ("decided", Decision)):
         assert all(words(heading, name.value) for name in names)
+
+
+@pytest.mark.parametrize("words", [FR, EN])
+def test_everything_that_decides_about_a_cut_off_case_has_a_name(words):
+    for reason in (*Reason, *_allowed("cutoff_case", "opened_because")):
+        assert words("cutoff_reason", reason)
+    for heading, column in (("cutoff_moment", "moment"), ("cutoff_verdict", "verdict")):
+        assert all(words(heading, code) for code in _allowed("cutoff_decision", column))
+    assert all(words("cutoff_list", code) for code in _allowed("cutoff_list", "kind"))
+    for heading, codes in (
+        ("cutoff_standing", Standing),
+        ("cutoff_standing_meaning", Standing),
+        ("cutoff_bucket", Bucket),
+        ("cutoff_phase", DayPhase),
+        ("cutoff_phase", CyclePhase),
+        ("cutoff_undecided", Undecided),
+        ("payment_channel", Channel),
+    ):
+        assert all(words(heading, code.value) for code in codes)
+
+
+def _allowed(table: str, column: str) -> list[str]:
+    """Return what the database lets a column hold."""
+    (check,) = [
+        one.sqltext.text
+        for one in metadata.tables[table].constraints
+        if isinstance(one, CheckConstraint) and one.sqltext.text.startswith(f"{column} IN (")
+    ]
+    return re.findall(r"'(\w+)'", check)
+
+
+def test_days_are_told_in_classes_by_their_bounds():
+    edges = (0, 1, 8, 11)
+    assert [FR.days(edges, n) for n in range(1, 5)] == ["0", "1–7", "8–10", "11\u00a0+"]
+    assert FR.days_overdue((1, 8), 0) == "pas encore échues"
+    assert EN.days_overdue((1, 8), 1) == "1–7 days"
+    assert FR.day_name(date(2026, 6, 22)) == "lun. 22/06"
 
 
 def test_what_a_stage_counted_is_told_in_the_reports_words():
