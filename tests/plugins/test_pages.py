@@ -225,7 +225,7 @@ async def test_the_list_shows_days_of_warnings_and_where_nothing_was_decided(cli
 def record_day(day: str, counts: dict[str, int] | None) -> None:
     """Open a day's cycle, and record that its page was written."""
     with begin() as connection:
-        cycle, key = open_cycle(connection, Purpose.CUTOFF, date.fromisoformat(day))
+        _, key = open_cycle(connection, Purpose.CUTOFF, date.fromisoformat(day))
     if counts is not None:
         record(key, counts)
 
