@@ -1,7 +1,9 @@
 """Write the pages of docs/ that are generated: settings.md, dags.md, schema.md. `make docs` runs it.
 
 Settings come from their field descriptions, workflows from the docstrings of their DAG files (read without
-importing Airflow), the schema from its SQLAlchemy metadata. A test compares the pages with what is here.
+importing Airflow), the schema from its SQLAlchemy metadata. Of cutoff.md only the marked parts are generated:
+states, reasons and rules from the code, examples from the texts that tests hold. A test compares the pages
+with what is here.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 
+from fatoura.cutoff import words
+from fatoura.cutoff.reasons import LETTERS, SETTLED, Reason, state_of
+from fatoura.cutoff.rules import read_rules
+from fatoura.cutoff.states import CLOSED, OPEN, TRANSITIONS, CaseState
 from fatoura.database.schema import PERSONAL, metadata
 from fatoura.settings import PROJECT_ROOT, Settings
 
@@ -161,7 +167,93 @@ def _rules(table: Table) -> list[str]:
     return sorted(rules)
 
 
-PAGES = {"settings.md": settings_page, "dags.md": dags_page, "schema.md": schema_page}
+_PART = re.compile(r"(<!-- generated: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+_EXAMPLES = PROJECT_ROOT / "tests" / "database" / "explanations"
+
+# What moves a case into a state, for the arrows of the diagram.
+_ARROWS = {
+    CaseState.WARNED: "the warning is delivered",
+    CaseState.WARNED_AGAIN: "the second one is delivered",
+    CaseState.HANDED_OVER: "the day has come, and it is still owed",
+    CaseState.NOT_WARNED: "no message can tell, or none arrives",
+    CaseState.PAID: "a payment",
+    CaseState.EXCLUDED: "a rule leaves it out",
+}
+
+
+def cutoff_page(path: Path = DOCS / "cutoff.md") -> str:
+    """Return the page about cut-off warnings as it is written, with its generated parts anew."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name.startswith("example_"):
+            text = (_EXAMPLES / f"{name.removeprefix('example_')}.txt").read_text(encoding="utf-8")
+            return f"{match[1]}```\n{text}```\n{match[3]}"
+        return match[1] + "\n".join(_PARTS[name]()) + "\n" + match[3]
+
+    return _PART.sub(fill, path.read_text(encoding="utf-8"))
+
+
+def _state_diagram() -> list[str]:
+    """Return the states and the ways between them. What every open case may become is drawn once."""
+    always = frozenset.intersection(*(TRANSITIONS[state] for state in OPEN))
+    lines = ["```mermaid", "stateDiagram-v2", "    direction LR", "    state open {"]
+    lines.append(f"        [*] --> {CaseState.SCHEDULED}: the customer is told of the bill")
+    for old in CaseState:
+        for new in CaseState:
+            if new in TRANSITIONS[old] - always:
+                lines.append(f"        {old} --> {new}: {_ARROWS[new]}")
+    lines.append("    }")
+    lines += [f"    open --> {state}: {_ARROWS[state]}" for state in CaseState if state in always]
+    lines += [f"    {state} --> [*]" for state in CaseState if state in CLOSED]
+    return [*lines, "```"]
+
+
+def _state_table() -> list[str]:
+    lines = ["| state | meaning | may become |", "|---|---|---|"]
+    for state in CaseState:
+        after = ", ".join(f"`{one}`" for one in CaseState if one in TRANSITIONS[state])
+        lines.append(
+            f"| `{state}` | {words.STATES[state]} | {after or 'nothing: the bill may get another case'} |"
+        )
+    return lines
+
+
+def _reason_table() -> list[str]:
+    lines = ["| reason | because | the case becomes | who had been warned |", "|---|---|---|---|"]
+    for reason in Reason:
+        told = 'gets "payment received"' if reason in SETTLED else ""
+        letter = ", and goes on the letters" if reason in LETTERS else ""
+        lines.append(f"| `{reason}` | {words.REASONS[reason]} | `{state_of(reason)}`{letter} | {told} |")
+    return lines
+
+
+def _decision_table() -> list[str]:
+    lines = ["| `verdict` | meaning |", "|---|---|"]
+    lines += [f"| `{verdict}` | {said} |" for verdict, said in words.VERDICTS.items()]
+    lines += ["", "| `moment` | taken |", "|---|---|"]
+    return lines + [f"| `{moment}` | {said} |" for moment, said in words.MOMENTS.items()]
+
+
+def _rules_in_words() -> list[str]:
+    path = Settings.model_fields["cutoff_rules"].default
+    return [f"- {sentence}" for version in read_rules(path).versions for sentence in words.say_rules(version)]
+
+
+_PARTS = {
+    "state_diagram": _state_diagram,
+    "states": _state_table,
+    "reasons": _reason_table,
+    "decisions": _decision_table,
+    "rules": _rules_in_words,
+}
+
+PAGES = {
+    "settings.md": settings_page,
+    "dags.md": dags_page,
+    "schema.md": schema_page,
+    "cutoff.md": cutoff_page,
+}
 
 
 def main() -> None:
