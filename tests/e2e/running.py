@@ -179,8 +179,14 @@ class RunningStack:
         """Return the states of a run's tasks."""
         return {task["task_id"]: task["state"] for task in self.stack.api.tasks(dag_id, run_id)}
 
-    def clear(self, run_id: str, task_id: str, *, dag_id: str = DAG, and_after: bool = False) -> None:
-        """Clear one task as an operator does, and wait until the run is over again.
+    def clear(self, run_id: str, task_id: str, *, dag_id: str = DAG) -> None:
+        """Clear one task as an operator does, and wait until the run is over again."""
+        self.begin_again(run_id, task_id, dag_id=dag_id, and_after=False)
+        state = self.finished(run_id, dag_id=dag_id)
+        assert state == "success", self.log(run_id, task_id, dag_id=dag_id)
+
+    def begin_again(self, run_id: str, task_id: str, *, dag_id: str = DAG, and_after: bool = True) -> None:
+        """Clear a task, and wait until it has begun again.
 
         :param and_after: clear what follows it as well.
         """
@@ -194,8 +200,6 @@ class RunningStack:
         tries = self.task(run_id, task_id, dag_id=dag_id)["try_number"]
         self.stack.api._request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
         eventually(lambda: self.task(run_id, task_id, dag_id=dag_id)["try_number"] > tries)
-        state = self.finished(run_id, dag_id=dag_id)
-        assert state == "success", self.log(run_id, task_id, dag_id=dag_id)
 
     def respond(self, run_id: str, choice: str) -> None:
         """Answer the form of `release`, as a person does in the UI."""
