@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import text
 
 from fatoura import clock
-from fatoura.database import locked
+from fatoura.database import begin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -57,31 +57,39 @@ def standing_refusals(connection: Connection) -> list[StandingRefusal]:
     return [StandingRefusal(*row) for row in found]
 
 
-def remember_refusals(content: Content[Any], refusals: Sequence[Refusal]) -> None:
-    """Write down which feeds a look at the landing folder refused; forget those that are there no more."""
-    values = {"content": content.name, "names": [one.name for one in refusals], "now": clock.now()}
-    with locked(f"feeds of {content.name}") as connection:
+def remember_refusal(content: Content[Any], refusal: Refusal) -> None:
+    """Write down that a look refused a feed: before anything else is loaded, for it holds that back."""
+    with begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO feed_refusal (content, name, location, problems, channels, "
+                "first_refused_at, refused_at) "
+                "VALUES (:content, :name, :location, :problems, :channels, :now, :now) "
+                "ON CONFLICT (content, name) DO UPDATE SET location = excluded.location, "
+                "problems = excluded.problems, channels = excluded.channels, "
+                "refused_at = excluded.refused_at"
+            ),
+            {
+                "content": content.name,
+                "name": refusal.name,
+                "location": refusal.location,
+                "problems": list(refusal.problems),
+                "channels": None if refusal.channels is None else list(refusal.channels),
+                "now": clock.now(),
+            },
+        )
+
+
+def forget_all_but(content: Content[Any], names: Collection[str]) -> None:
+    """Forget the refused feeds that do not lie there any more.
+
+    :param names: of those that a look has just refused.
+    """
+    with begin() as connection:
         gone = connection.execute(
-            text("DELETE FROM feed_refusal WHERE content = :content AND NOT name = ANY(:names)"), values
+            text("DELETE FROM feed_refusal WHERE content = :content AND NOT name = ANY(:names)"),
+            {"content": content.name, "names": list(names)},
         ).rowcount
-        for one in refusals:
-            connection.execute(
-                text(
-                    "INSERT INTO feed_refusal (content, name, location, problems, channels, "
-                    "first_refused_at, refused_at) "
-                    "VALUES (:content, :name, :location, :problems, :channels, :now, :now) "
-                    "ON CONFLICT (content, name) DO UPDATE SET location = excluded.location, "
-                    "problems = excluded.problems, channels = excluded.channels, "
-                    "refused_at = excluded.refused_at"
-                ),
-                {
-                    **values,
-                    "name": one.name,
-                    "location": one.location,
-                    "problems": list(one.problems),
-                    "channels": None if one.channels is None else list(one.channels),
-                },
-            )
         if gone:
             content.freed(connection)
 

@@ -19,7 +19,7 @@ from fatoura.feeds.delivery import open_folder
 from fatoura.feeds.folders import find_feeds
 from fatoura.feeds.loading import FeedLoaded, load_feed
 from fatoura.feeds.refusal import FeedRefused
-from fatoura.feeds.refused import Refusal, remember_refusals
+from fatoura.feeds.refused import Refusal, forget_all_but, remember_refusal
 from fatoura.landing import landing_path
 from fatoura.payments.loading import PAYMENTS
 
@@ -134,7 +134,8 @@ def take_feeds(
                 loaded.append(load_feed(content, delivery, run_id=run_id))
             except FeedRefused as why:
                 refusals.append(Refusal(name, str(path), why.problems, channels))
-        remember_refusals(content, refusals)
+                remember_refusal(content, refusals[-1])
+        forget_all_but(content, [one.name for one in refusals])
         refused += [RefusedFeed(content.name, one.name, one.location, one.problems) for one in refusals]
     for source in sources:
         try:
