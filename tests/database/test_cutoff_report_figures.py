@@ -161,12 +161,11 @@ def test_before_the_first_feed_nobody_can_be_warned(database):
 def test_a_day_that_should_have_been_decided_is_told_from_one_that_will_be(database):
     seeded(days=3)
     friday = date(2026, 6, 19)
+    change("UPDATE watermark SET complete_until = '2026-06-19T05:00Z'")
     change(
-        "INSERT INTO feed (content, name, source, location, manifest, digest, loaded_at) SELECT content, "
-        "'x', "
-        "source, location, jsonb_build_object('complete_until', jsonb_object_agg(channel, "
-        "'2026-06-19T05:00Z')), "
-        "'x', '2026-06-19T06:00Z' FROM feed, watermark WHERE feed.id = 1 GROUP BY 1, 3, 4"
+        "INSERT INTO feed (content, name, source, location, manifest, digest, loaded_at) "
+        "SELECT 'payments', 'x', 'landing', 'x', jsonb_build_object('complete_until', "
+        "jsonb_object_agg(channel, complete_until)), 'x', '2026-06-19T06:00Z' FROM watermark"
     )
     assert day(friday, datetime(2026, 6, 19, 9, 0, tzinfo=zone())).undecided is Undecided.NOT_YET
     assert day(friday, datetime(2026, 6, 20, 9, 0, tzinfo=zone())).undecided is Undecided.NOT_RUN

@@ -230,7 +230,7 @@ def day_figures(connection: Connection, day: date, as_of: datetime) -> DayFigure
     window = load_calendar(connection).window(day)
     midnight = datetime.combine(day + timedelta(days=1), time(), clock.zone())
     freshness = _freshness(
-        chosen, decided, rules.fresh_within_hours, min(as_of, window[1] if window else midnight)
+        chosen, decided, rules.fresh_within_hours, window[1] if window else midnight, as_of
     )
     steps = _steps(chosen, kinds)
     messages = _messages(chosen)
@@ -412,9 +412,13 @@ def _messages(chosen: Chosen) -> list[Group]:
 
 
 def _freshness(
-    chosen: Chosen, decided: Sequence[Any], allowed: dict[Channel, int], at_the_latest: datetime
+    chosen: Chosen, decided: Sequence[Any], allowed: dict[Channel, int], over: datetime, as_of: datetime
 ) -> list[Freshness]:
-    """Tell up to when payments were known: as the last run wrote down, or as the feeds said until then."""
+    """Tell up to when payments were known: as the last run wrote down, else as feeds had said in time.
+
+    :param over: from when on it is too late to decide on this day.
+    """
+    now = dict(chosen.rows("SELECT channel, complete_until FROM watermark"))  # type: ignore[arg-type]
     if decided:
         at = decided[-1].finished_at
         told = {
@@ -423,9 +427,8 @@ def _freshness(
             if until
         }
     else:
-        at = at_the_latest
-        told = dict(chosen.rows(_WATERMARKS_THEN, at=at))  # type: ignore[arg-type]
-    now = dict(chosen.rows("SELECT channel, complete_until FROM watermark"))  # type: ignore[arg-type]
+        at = min(over, as_of)
+        told = now if at == as_of else dict(chosen.rows(_WATERMARKS_THEN, at=at))  # type: ignore[arg-type]
     return [
         Freshness(channel, told.get(channel), at - timedelta(hours=allowed[channel]), now.get(channel))
         for channel in Channel
@@ -442,7 +445,7 @@ GROUP BY channel
 # Who has paid, whose cheque bounced, who was handed over: found on this day, about cases of any day.
 _MOVEMENTS = """
 SELECT moment, verdict, reason, count(*), coalesce(sum(greatest(balance_millimes, 0)), 0)
-FROM cutoff_decision WHERE day = :day AND moment <> 'due' AND verdict <> 'notify'
+FROM cutoff_decision WHERE day = :day AND (moment <> 'due' OR cycle_id IS NULL)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 4 DESC, 3
 """
 
