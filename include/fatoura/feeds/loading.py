@@ -121,7 +121,9 @@ def _load(connection: Connection, content: Content[M], delivery: Delivery[M]) ->
     last = _last_from(connection, content, delivery.location) if delivery.recurring else None
     if last is not None and last.digest == manifest.digest:
         return _already(content, last)
-    set_aside = _set_apart(connection, content)
+    _mark_contradictions(connection, content)
+    known = _leave_out_known_flaws(connection, content, delivery.location) if delivery.recurring else 0
+    set_aside = connection.scalar(text("SELECT count(*) FROM incoming WHERE reasons IS NOT NULL")) or 0
     if set_aside > allowed_flaws(reading.rows):
         raise _too_many(connection, subject, reading.rows, set_aside)
     feed = _register(connection, content, delivery, manifest)
@@ -129,6 +131,7 @@ def _load(connection: Connection, content: Content[M], delivery: Delivery[M]) ->
     connection.execute(text(_KEEP_SET_ASIDE), values)
     counts = merge(connection, content, feed)
     counts["set_aside"] = set_aside
+    counts["repeated"] += known
     counts["settled"] = settle_by_good_rows(connection, content, feed)
     content.after(connection, feed)
     forget_refusal(connection, content, name)
@@ -211,8 +214,8 @@ def _named_by(content: Content[Any], record: Record) -> tuple[str | None, str | 
     )
 
 
-def _set_apart(connection: Connection, content: Content[Any]) -> int:
-    """Mark rows that contradict each other within the feed; return how many rows break a rule in all."""
+def _mark_contradictions(connection: Connection, content: Content[Any]) -> None:
+    """Mark rows that contradict each other within the feed as rows that break a rule."""
     key, values = ", ".join(content.key), ", ".join(content.values)
     invoice, customer = (
         column if column in content.typed else "NULL" for column in ("invoice_number", "customer_reference")
@@ -225,8 +228,17 @@ def _set_apart(connection: Connection, content: Content[Any]) -> int:
             f"GROUP BY {key} HAVING count(*) > 1 AND count(DISTINCT ROW({values})) > 1)"
         )
     )
-    counted = connection.scalar(text("SELECT count(*) FROM incoming WHERE reasons IS NOT NULL"))
-    return int(counted or 0)
+
+
+def _leave_out_known_flaws(connection: Connection, content: Content[Any], location: str) -> int:
+    """Leave out bad rows that were set aside before, and return how many: that place tells them each time."""
+    return connection.execute(
+        text(
+            "DELETE FROM incoming i USING set_aside_row s, feed f WHERE i.reasons IS NOT NULL "
+            "AND s.content = :content AND f.id = s.feed_id AND f.location = :location AND s.fields = i.fields"
+        ),
+        {"content": content.name, "location": location},
+    ).rowcount
 
 
 def _too_many(connection: Connection, subject: str, rows: int, set_aside: int) -> FeedRefused:

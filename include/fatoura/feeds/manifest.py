@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator  # noqa: TC003 - pydantic reads it
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -49,6 +49,11 @@ class FeedManifest(BaseModel):
     def declared_total(self) -> int | None:
         """The control total of amounts, in millimes; none where the content has no amounts."""
         return None
+
+    def completed(self, parts: tuple[Part, ...], total: int) -> Self:
+        """Return it with the parts that were read, and the sum of their amounts."""
+        del total
+        return self.model_copy(update={"parts": parts})
 
     def document(self) -> dict[str, Any]:
         """Return the manifest as the JSON document that it is written as."""

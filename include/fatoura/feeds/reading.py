@@ -55,7 +55,7 @@ class Reading(Generic[M]):
         self._compare(whole=whole)
 
     def manifest(self) -> M:
-        """Return the manifest, with the parts that were read where it did not name them."""
+        """Return the manifest, completed by what was read where it did not name its parts."""
         manifest = self.delivery.manifest
         if self.delivery.summed:
             return manifest
@@ -63,21 +63,21 @@ class Reading(Generic[M]):
             Part(name=part.name, rows=rows, sha256=part.sha256 or "0" * 64)
             for part, rows in zip(self.delivery.parts, self._part_rows, strict=True)
         )
-        return manifest.model_copy(update={"parts": parts})
+        return manifest.completed(parts, self.total)
 
     def _compare(self, *, whole: bool) -> None:
         """Compare what was read with what was declared. Sums of a feed with a lost part say nothing."""
         declared = self.delivery.manifest
-        if self.delivery.summed:
-            self._compare_parts(declared.parts)
-        elif whole and self.rows != declared.rows:
-            self.problems.append(f"{self.rows:,} rows were read where {declared.rows:,} had been counted")
-        if whole and declared.declared_total not in (None, self.total):
-            assert declared.declared_total is not None
+        if not self.delivery.summed:
+            if whole and self.rows != declared.rows:
+                self.problems.append(f"{self.rows:,} rows were read where {declared.rows:,} had been counted")
+            return
+        self._compare_parts(declared.parts)
+        total = declared.declared_total
+        if whole and total is not None and total != self.total:
             self.problems.append(
                 f"total_amount_millimes: the amounts that read as integers make {self.total:,}, the manifest "
-                f"says {declared.declared_total:,} (difference {self.total - declared.declared_total:+,}); "
-                "amounts of reversals are added as well"
+                f"says {total:,} (difference {self.total - total:+,}); amounts of reversals are added as well"
             )
 
     def _compare_parts(self, declared: Sequence[Part]) -> None:

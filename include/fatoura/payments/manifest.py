@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator  # noqa: TC003 - pydantic reads it
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_serializer
 
@@ -12,6 +12,7 @@ from fatoura import clock
 from fatoura.cutoff.rules import Channel
 from fatoura.feeds.manifest import FeedManifest
 from fatoura.feeds.values import InstantError, read_instant
+from fatoura.manifests import Part  # noqa: TC001 - pydantic reads it
 
 CLOCKS_DIFFER = timedelta(minutes=15)
 """How far the clock of who delivers may be ahead of ours. Nobody knows of payments still to be made."""
@@ -78,6 +79,10 @@ class PaymentsManifest(FeedManifest):
                     f"complete_until.{channel} is {instant.isoformat()}, which lies in the future; "
                     "nobody can be complete until then: correct it"
                 )
+
+    def completed(self, parts: tuple[Part, ...], total: int) -> Self:
+        """Return it with the parts that were read, and the sum of their amounts."""
+        return self.model_copy(update={"parts": parts, "total_amount_millimes": total})
 
     @property
     def declared_total(self) -> int | None:
