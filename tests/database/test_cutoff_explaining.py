@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 from click.testing import CliRunner
 
+from fatoura.accounts.commands import end_fact
 from fatoura.cli import main
 from fatoura.cutoff.feeds import apply_feeds
 from fatoura.cutoff.lists import hand_over, list_call_backs, list_letters
@@ -136,6 +137,32 @@ def test_a_dispute_until_further_notice(on):
     )
     apply_feeds()
     check("a_dispute_until_further_notice")
+
+
+def test_a_dispute_that_a_clerk_ended(on):
+    bill(invoice("FAC-1"))
+    on("2026-06-26")
+    disputed = fact("F-1", CUSTOMER, "dispute", set_by="billing system")
+    load_facts("2026-06-26", disputed)
+    apply_feeds()
+    on("2026-07-06", "11:00")
+    end_fact("F-1", set_by="the desk of Sousse")
+    apply_feeds()
+    on("2026-07-07")
+    load_facts("2026-07-07", disputed | {"valid_until": "2026-12-31"})
+    apply_feeds()
+    run_day()
+    check("a_dispute_that_a_clerk_ended")
+
+
+def test_a_message_that_did_not_leave_by_the_evening(on):
+    bill(invoice("FAC-1"))
+    on("2026-06-30")
+    run_day()
+    on("2026-07-01")
+    conclude_cases()
+    run_day()
+    check("a_message_that_did_not_leave_by_the_evening")
 
 
 def test_a_letter_and_a_receipt_that_comes_too_late(on):

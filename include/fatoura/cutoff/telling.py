@@ -14,6 +14,7 @@ from fatoura.cutoff import words
 from fatoura.cutoff.reasons import Reason
 from fatoura.cutoff.rules import Channel, Fact
 from fatoura.dates import say_day
+from fatoura.feeds.names import OF_A_PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,8 +155,8 @@ class Teller:
         money = words.amount(int(amount)) if amount is not None else "another amount"
         if too_late:
             return (
-                f"Feed {version.feed} told of payment {name} in another way, {money}: what feed "
-                f"{version.stands} says stands, for it is known up to a later hour."
+                f"{_capital(_source(version.feed))} told of payment {name} in another way, {money}: what "
+                f"{_source(version.stands)} says stands, for it is known up to a later hour."
             )
         return f"A payment became known: {money} (payment {name}); it was corrected later."
 
@@ -171,9 +172,10 @@ class Teller:
                 if _known(version) < _known(fact):
                     said = f"Noted: {self._fact(version.was, fact.fact_id)}; it was changed later."
                 else:
+                    name = self.shown.words(fact.fact_id)
                     said = (
-                        f"Feed {version.feed} told of fact {self.shown.words(fact.fact_id)} in another way: "
-                        f"what feed {version.stands} says stands."
+                        f"{_capital(_source(version.feed))} told of fact {name} in another way: what "
+                        f"{_source(version.stands)} says stands."
                     )
                 yield _then(_known(version), "fact", said, {"feed": version.feed, "was": self._was(version)})
             taken_back = fact.valid_until is not None and fact.valid_until < fact.valid_from
@@ -206,7 +208,7 @@ class Teller:
         of = "this bill" if fact.get("invoice_number") else "all bills"
         ends = f"to {_day(until)}" if until else "until further notice"
         return (
-            f"{words.FACTS[Fact(fact['fact'])]}, of {of}, from {_day(fact['valid_from'])} {ends}, "
+            f"{words.FACTS[Fact(fact['fact'])]}, about {of}, from {_day(fact['valid_from'])} {ends}, "
             f"set by {self.shown.words(fact['set_by'])} (fact {self.shown.words(fact_id)})"
         )
 
@@ -311,7 +313,6 @@ class Teller:
         late = {notice.id for notice, _, _ in self._received_late()}
         for notice in self.life.notices:
             name = words.message(notice.kind)
-            name = f"{name[:1].upper()}{name[1:]}"
             details = {
                 "notice_id": notice.id,
                 "kind": notice.kind,
@@ -323,7 +324,7 @@ class Teller:
                 "final_at": notice.final_at,
             }
             at, said = _became(notice, came_late=notice.id in late)
-            yield _then(at, "message", f"{name} {said} (message {notice.id}).", details)
+            yield _then(at, "message", f"{_capital(name)} {said} (message {notice.id}).", details)
 
     def _received_late(self) -> Iterator[tuple[Row[Any], datetime, datetime]]:
         """Give the messages of which "delivered" was received after a letter: which, known when, of when."""
@@ -455,6 +456,15 @@ def _counted(payment: Row[Any]) -> str:
     if payment.outcome == "exceeds_payment":
         return f" Only {words.amount(abs(payment.counts_millimes))} of it counts: that payment was no larger."
     return ""
+
+
+def _source(feed: str) -> str:
+    """Name a feed; one that a person typed has none that says anything."""
+    return "a command" if feed.startswith(OF_A_PERSON) else f"feed {feed}"
+
+
+def _capital(said: str) -> str:
+    return f"{said[:1].upper()}{said[1:]}"
 
 
 def _where(channel: str) -> str:

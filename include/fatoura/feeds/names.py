@@ -12,7 +12,7 @@ NAME_FORM = "1 to 100 letters, digits and the signs . _ : + -, that begins with 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}")
 
-_OF_A_PERSON = "~"
+OF_A_PERSON = "~"
 """What names of feeds begin with that people typed: they sort after all others."""
 
 
@@ -21,7 +21,7 @@ def is_feed_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def name_at(instant: datetime, prefix: str = _OF_A_PERSON) -> str:
+def name_at(instant: datetime, prefix: str = OF_A_PERSON) -> str:
     """Return a name for what was told at an instant, such as ``~20260629T083000.000000Z``.
 
     :param instant: in UTC.
