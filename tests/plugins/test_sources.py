@@ -15,9 +15,11 @@ from fatoura.database import connect
 from fatoura.errors import BadInput
 from fatoura.extracts import ExtractRefused
 from fatoura.extracts.columns import COLUMNS
+from fatoura.feeds import take_feeds
 from operations.connections import database_url
-from operations.sources import load_from
+from operations.sources import load_from, payment_sources
 from tests.deliveries import deliver, record
+from tests.payments import payment
 
 KEY = "2026-05-T1"
 PASSWORD = "p@ss:w/rd?"
@@ -166,3 +168,79 @@ def test_a_password_may_hold_any_character(connect_as):
 def test_what_a_form_may_hold_is_refused_in_words(source, cycle, words):
     with pytest.raises(BadInput, match=words):
         load_from(source, cycle, run_id=None)
+
+
+# --- Payments ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def till(postgres, connect_as, configure):
+    """A database of payments with one row, and a function that defines the connection to it."""
+    name = f"till_{uuid.uuid4().hex}"
+    postgres.create_database(name)
+    engine = sqlalchemy.create_engine(postgres.url(name))
+    with engine.begin() as db:
+        row = payment("P1", "F1", 5000, paid_at="2026-05-19T10:00:00")
+        columns = ", ".join(
+            f"{column} text" for column in row if column not in ("amount_millimes", "paid_at")
+        )
+        db.execute(
+            text(f"CREATE TABLE taken (amount_millimes bigint, paid_at timestamp, at timestamptz, {columns})")
+        )
+        values = row | {"at": "2026-05-19T10:00:00Z"}
+        names = ", ".join(f":{column}" for column in values)
+        db.execute(text(f"INSERT INTO taken ({', '.join(values)}) VALUES ({names})"), values)
+        db.execute(text("CREATE TABLE known AS SELECT 'counter' AS channel, timestamptz '2026-05-20 05:00Z'"))
+        db.execute(text("ALTER TABLE known RENAME timestamptz TO complete_until"))
+    engine.dispose()
+    configure(now="2026-05-20T10:00:00+01:00", payments_conn_id="till")
+    usual = {
+        **{"table": "taken", "changed_column": "at", "watermark_table": "known"},
+        **{"timezone": "Africa/Tunis", "overlap_minutes": 30, "application_name": "x"},
+    }
+
+    def define(extra: dict[str, object] | None = None, **changed: object) -> None:
+        fields = {"host": str(postgres.socket), "login": "postgres", "password": PASSWORD, "schema": name}
+        extra = usual | (extra or {})
+        connect_as("till", **{"conn_type": "postgres", **fields, "extra": extra, **changed})
+
+    define()
+    return define
+
+
+def test_payments_are_taken_from_the_database_that_the_setting_names(till):
+    taken = take_feeds(sources=payment_sources())
+    assert [one.counts for one in taken.loaded] == [{"new": 1}]
+    with connect() as connection:
+        assert f"{connection.scalar(text('SELECT paid_at FROM payment')):%H}" == "09"
+
+
+def test_without_the_setting_no_database_is_asked():
+    assert payment_sources() == ()
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"timezone": "Tunis"}, "timezone a name such as Africa/Tunis"),
+        ({"overlap_minutes": "long"}, "overlap_minutes is a number"),
+        ({"watermark_query": "SELECT 1"}, "the query of watermarks cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_the_connection_of_payments_is_told_and_stops_nothing(till, extra, words):
+    till(extra)
+    [refused] = take_feeds(sources=payment_sources()).refused
+    assert refused.feed == "till"
+    assert words in refused.problems[0]
+    assert PASSWORD not in refused.problems[0]
+
+
+def test_a_connection_of_payments_that_is_not_there_is_told(till, configure):
+    configure(payments_conn_id="gone")
+    [refused] = take_feeds(sources=payment_sources()).refused
+    assert "there is no connection 'gone'" in refused.problems[0]
+
+
+def test_a_database_of_payments_that_is_away_is_asked_again(till):
+    till(host="127.0.0.1", port=1)
+    assert "does not answer" in take_feeds(sources=payment_sources()).unreachable["till"]
