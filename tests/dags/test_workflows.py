@@ -164,3 +164,84 @@ def test_a_late_cycle_raises_an_alert(cycle):
     (deadline,) = cycle.deadline if isinstance(cycle.deadline, list) else [cycle.deadline]
     assert deadline.interval == get_settings().late_after
     assert deadline.callback.path == "operations.alerts.LateRunNotifier"
+
+
+# --- Payments and warnings ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def warnings(bag) -> Any:
+    return bag.dags["cutoff_warnings"]
+
+
+def test_the_steps_of_a_day_follow_each_other_and_nothing_runs_after_a_late_feed(warnings):
+    steps = [task.task_id for task in warnings.topological_sort()]
+    assert steps == [
+        *("take_feeds", "check_feeds", "decide", "plan", "send", "settle", "conclude", "letters", "report"),
+    ]
+    for earlier, later in itertools.pairwise(steps):
+        assert warnings.get_task(later).upstream_task_ids == {earlier}
+    assert {task.trigger_rule for task in warnings.tasks} == {"all_success"}
+
+
+def test_warnings_have_slots_that_bills_cannot_take(bag):
+    for dag_id, pool in (
+        ("cutoff_warnings", URGENT_POOL),
+        ("payment_confirmations", POOL),
+    ):
+        dag = bag.dags[dag_id]
+        assert {task.task_id: task.pool for task in dag.tasks if task.pool != "default_pool"} == {
+            "send": pool
+        }
+        lanes = dag.get_task("send").expand_input.value["lane"]
+        assert list(lanes) == list(range(1, get_settings().send_lanes + 1))
+
+
+def test_warnings_and_the_hand_over_run_at_the_hours_of_the_settings(bag):
+    settings = get_settings()
+    for dag_id, at in (
+        ("cutoff_warnings", settings.cutoff_warnings_at),
+        ("cutoff_handover", settings.cutoff_handover_at),
+    ):
+        timetable = bag.dags[dag_id].timetable
+        assert (timetable.expression, str(timetable.timezone)) == (at, settings.timezone)
+
+
+def test_receipts_of_one_day_do_not_hold_up_the_next(warnings):
+    days = get_settings().settle_horizon.days
+    assert warnings.max_active_runs > 2 * (days + 1)
+
+
+def test_a_day_works_on_the_cycle_that_was_decided(warnings):
+    for task_id in ("send", "settle"):
+        task = warnings.get_task(task_id)
+        cycle = task.partial_kwargs["cycle"] if task.is_mapped else task.cycle
+        assert cycle == "{{ ti.xcom_pull(task_ids='decide', key='cycle') }}"
+    assert warnings.get_task("report").day == "{{ ti.xcom_pull(task_ids='decide', key='day') }}"
+
+
+def test_what_was_taken_is_taken_up_also_when_something_could_not_be(bag):
+    from operations.assets import payments_received
+
+    feeds = bag.dags["payment_feeds"]
+    assert feeds.max_active_runs == 1
+    assert feeds.get_task("apply").trigger_rule == "all_done"
+    assert feeds.get_task("apply").outlets == [payments_received]
+    # The last one fails where the first has: else such a run would look well.
+    assert feeds.get_task("check_taken").upstream_task_ids == {"take", "apply"}
+    assert feeds.get_task("check_taken").trigger_rule == "all_success"
+
+
+def test_who_has_paid_is_told_by_a_run_that_the_payment_starts(bag):
+    from operations.assets import payments_received
+
+    dag = bag.dags["payment_confirmations"]
+    assert type(dag.timetable).__name__ == "PartitionedAssetTimetable"
+    assert dag.timetable.asset_condition == payments_received
+
+
+def test_teams_are_called_back_also_when_nothing_can_be_handed_over(bag):
+    dag = bag.dags["cutoff_handover"]
+    assert dag.get_task("call_back").upstream_task_ids == {"take_feeds"}
+    assert dag.get_task("hand_over").upstream_task_ids == {"take_feeds"}
+    assert dag.get_task("report").trigger_rule == "none_failed"
