@@ -210,22 +210,20 @@ _SETTLED = _listed(*SETTLED)
 _LAY_OUT = f"""
 CREATE TEMPORARY TABLE line ON COMMIT DROP AS
 WITH base AS MATERIALIZED (
-    SELECT b.*, c.district, c.due_date, c.state, c.reason, c.state_since, c.cut_from, c.amount_due_millimes,
-        c.opened_because, c.warned_at, n.state AS message_state, n.reason AS message_reason,
-        CASE WHEN n.state = 'delivered' THEN CASE n.id WHEN c.warning_id THEN c.warned_at
-            WHEN c.second_warning_id THEN c.warned_again_at ELSE n.final_at END END AS told_at,
-        c.under_way IS NOT NULL AS is_under_way, c.under_way = n.id AS is_awaited,
+    SELECT c.invoice_number, c.sequence, c.district, c.due_date, c.state, c.reason, c.state_since, c.cut_from,
+        c.amount_due_millimes, c.opened_because, c.warned_at, {{columns}},
+        CASE WHEN asked.message_state = 'delivered' THEN
+            CASE asked.message_id WHEN c.warning_id THEN c.warned_at
+                WHEN c.second_warning_id THEN c.warned_again_at ELSE asked.final_at END END AS told_at,
+        c.under_way IS NOT NULL AS is_under_way, c.under_way = asked.message_id AS is_awaited,
         c.warn_from > :today AS is_to_come,
         c.sequence = max(c.sequence) OVER (PARTITION BY c.invoice_number) AS is_last_here
-    FROM ({{chosen}}) b
-    JOIN cutoff_case c USING (invoice_number, sequence)
-    LEFT JOIN notice n ON n.id = b.message_id
+    FROM cutoff_case c {{join}} ({{asked}}) asked USING (invoice_number, sequence) WHERE {{which}}
 ), paid AS (
-    SELECT b.invoice_number, b.sequence, sum(p.counts_millimes) AS millimes,
-        max(p.paid_at) FILTER (WHERE p.counts_millimes > 0 AND p.paid_at <= b.state_since) AS last_at
-    FROM (SELECT DISTINCT invoice_number, sequence, state_since FROM base) b
-    JOIN payment p USING (invoice_number)
-    GROUP BY b.invoice_number, b.sequence
+    SELECT base.invoice_number, base.sequence, sum(p.counts_millimes) AS millimes,
+        max(p.paid_at) FILTER (WHERE p.counts_millimes > 0 AND p.paid_at <= base.state_since) AS last_at
+    FROM base JOIN payment p USING (invoice_number)
+    GROUP BY base.invoice_number, base.sequence
 )
 SELECT base.*, coalesce(paid.last_at, base.state_since) AS paid_at,
     CASE WHEN base.state = 'excluded' AND base.reason IN ({_listed(*_VOID)}) THEN 0
@@ -244,13 +242,56 @@ FROM base LEFT JOIN paid USING (invoice_number, sequence)
 """
 
 
-def lay_out(connection: Connection, chosen: str, *, today: date, **values: Any) -> Chosen:
-    """Leave the cases that a statement chooses in a table `line` of this transaction, as they stand now.
+def lay_out_decided(
+    connection: Connection, decided: str, columns: Sequence[str], *, today: date, **values: Any
+) -> Chosen:
+    """Leave the cases that something was decided of in a table `line` of this transaction, as they stand now.
 
-    :param chosen: a query of `invoice_number`, `sequence`, `message_id` (the warning, if any),
-        `asked_millimes` (owed when it was decided) and whatever else the caller counts by.
+    :param decided: a query of `invoice_number`, `sequence`, of the warning `message_id`, `message_state` and
+        `final_at`, of `asked_millimes` (owed when it was decided), and of
+    :param columns: whatever else the caller counts by.
     """
-    connection.execute(text(_LAY_OUT.format(chosen=chosen)), {"today": today, **values})
+    named_columns = ", ".join(f"asked.{name}" for name in (*_ASKED, *columns))
+    return _lay_out(
+        connection, decided, columns=named_columns, join="JOIN", which="true", today=today, **values
+    )
+
+
+def lay_out_cycle(connection: Connection, warned: str, *, today: date, **values: Any) -> Chosen:
+    """Leave all cases of a billing cycle, the value `cycle`, in a table `line`, as they stand now.
+
+    :param warned: of those that a warning was planned for, a query as `lay_out_decided` takes it.
+    """
+    named_columns = ", ".join(f"asked.{name}" for name in _ASKED)
+    named_columns = named_columns.replace(
+        "asked.asked_millimes", "coalesce(asked.asked_millimes, c.amount_due_millimes) AS asked_millimes"
+    )
+    return _lay_out(
+        connection,
+        warned,
+        columns=named_columns,
+        join="LEFT JOIN",
+        which="c.cycle_id = :cycle",
+        today=today,
+        **values,
+    )
+
+
+_ASKED = ("message_id", "message_state", "asked_millimes")
+
+
+def _lay_out(
+    connection: Connection,
+    asked: str,
+    *,
+    columns: str,
+    join: str,
+    which: str,
+    today: date,
+    **values: Any,
+) -> Chosen:
+    statement = _LAY_OUT.format(asked=asked, columns=columns, join=join, which=which)
+    connection.execute(text(statement), {"today": today, **values})
     connection.execute(text("ANALYZE line"))
     return Chosen(connection, {"today": today, **values})
 

@@ -29,7 +29,7 @@ from fatoura.reports.cutoff.cases import (
     count_reaction,
     count_standings,
     kinds_of_steps,
-    lay_out,
+    lay_out_cycle,
     named,
 )
 from fatoura.reports.figures import Group
@@ -140,9 +140,9 @@ def cutoff_cycle_figures(connection: Connection, cycle_key: str, as_of: datetime
     kinds = kinds_of_steps()
     connection.execute(text(_SAID), {"cycle": cycle_id, "since": issue_date})
     connection.execute(text("ANALYZE said"))
-    chosen = lay_out(
+    chosen = lay_out_cycle(
         connection,
-        _CASES,
+        _WARNED,
         today=today,
         cycle=cycle_id,
         first=kinds.first,
@@ -189,23 +189,19 @@ def cutoff_cycle_figures(connection: Connection, cycle_key: str, as_of: datetime
 # No decision is older than its bills, and old ones lie together: a few pages of index leave out past years.
 _SAID = """
 CREATE TEMPORARY TABLE said ON COMMIT DROP AS
-SELECT d.invoice_number, d.sequence, d.id, d.day, d.moment, d.verdict, d.reason, d.notice_kind, d.notice_id,
-    d.balance_millimes, d.rules_version
+SELECT d.invoice_number, d.sequence, d.id, d.day, d.verdict, d.reason, d.notice_kind, d.notice_id,
+    n.state AS message_state, n.final_at, d.balance_millimes, d.rules_version
 FROM cutoff_decision d JOIN cutoff_case c USING (invoice_number, sequence)
+LEFT JOIN notice n ON n.id = d.notice_id AND d.verdict = 'notify'
 WHERE c.cycle_id = :cycle AND d.day >= :since
 """
 
 # What a case was told is its first warning: the last one that was planned, for earlier ones never left.
-_CASES = """
-SELECT c.invoice_number, c.sequence, warning.notice_id AS message_id,
-    coalesce(warning.balance_millimes, c.amount_due_millimes) AS asked_millimes
-FROM cutoff_case c
-LEFT JOIN (
-    SELECT DISTINCT ON (invoice_number, sequence) invoice_number, sequence, notice_id, balance_millimes
-    FROM said WHERE verdict = 'notify' AND notice_id IS NOT NULL AND notice_kind = ANY(:first)
-    ORDER BY invoice_number, sequence, id DESC
-) warning USING (invoice_number, sequence)
-WHERE c.cycle_id = :cycle
+_WARNED = """
+SELECT DISTINCT ON (invoice_number, sequence) invoice_number, sequence, notice_id AS message_id,
+    message_state, final_at, balance_millimes AS asked_millimes
+FROM said WHERE verdict = 'notify' AND notice_id IS NOT NULL AND notice_kind = ANY(:first)
+ORDER BY invoice_number, sequence, id DESC
 """
 
 
@@ -258,10 +254,7 @@ def _messages(chosen: Chosen) -> list[Group]:
     kinds: dict[str, Counter[State]] = {}
     for kind, state, notices in chosen.rows(
         """
-        SELECT n.kind, n.state, count(*) FROM notice n
-        JOIN (SELECT notice_id FROM said WHERE verdict = 'notify' AND notice_id IS NOT NULL) told
-            ON told.notice_id = n.id
-        GROUP BY 1, 2
+        SELECT notice_kind, message_state, count(*) FROM said WHERE message_state IS NOT NULL GROUP BY 1, 2
         UNION ALL
         SELECT n.kind, n.state, count(*) FROM notice n
         JOIN (SELECT DISTINCT invoice_number, sequence FROM said WHERE verdict = 'withdraw') paid

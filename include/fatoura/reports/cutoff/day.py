@@ -33,7 +33,7 @@ from fatoura.reports.cutoff.cases import (
     count_reaction,
     count_standings,
     kinds_of_steps,
-    lay_out,
+    lay_out_decided,
     named,
 )
 from fatoura.reports.figures import Group
@@ -217,9 +217,10 @@ def day_figures(connection: Connection, day: date, as_of: datetime) -> DayFigure
         {"purpose": Purpose.CUTOFF, "day": day},
     ).one_or_none()
     cycle_id = cycle.id if cycle else None
-    chosen = lay_out(
+    chosen = lay_out_decided(
         connection,
         _DUE,
+        ("kind", "why", "bucket"),
         today=today,
         cycle=cycle_id,
         day=day,
@@ -273,11 +274,11 @@ def day_figures(connection: Connection, day: date, as_of: datetime) -> DayFigure
 _DUE = """
 SELECT DISTINCT ON (d.invoice_number, d.sequence, d.notice_kind)
     d.invoice_number, d.sequence, d.notice_kind AS kind, d.reason AS why, d.notice_id AS message_id,
-    d.balance_millimes AS asked_millimes,
+    n.state AS message_state, n.final_at, d.balance_millimes AS asked_millimes,
     CASE WHEN d.verdict = 'notify' THEN 'notified' WHEN d.verdict = 'letter' THEN 'letters'
         WHEN d.verdict NOT IN ('leave_out', 'withdraw') THEN NULL
         WHEN d.reason = ANY(:settled) THEN 'settled' ELSE 'left_out' END AS bucket
-FROM cutoff_decision d
+FROM cutoff_decision d LEFT JOIN notice n ON n.id = d.notice_id
 WHERE d.cycle_id = :cycle AND d.moment = 'due' AND d.notice_kind = ANY(:warnings)
 ORDER BY d.invoice_number, d.sequence, d.notice_kind, d.id DESC
 """
