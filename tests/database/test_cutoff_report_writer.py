@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import shutil
+import time
 import zipfile
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -256,6 +257,25 @@ def test_pages_are_written_for_the_first_time_and_again_when_there_is_news(own_w
         key=f"cutoff-{LAST}",
     )
     assert stale_cutoff_pages() == replace(stale, days=[LAST], cycles=[])
+
+
+def test_a_day_whose_feed_is_late_has_a_page_by_itself(own_weeks, configure):
+    refresh_cutoff_reports()
+    saturday, sunday = LAST + timedelta(days=1), LAST + timedelta(days=2)
+    configure(now=f"{saturday}T08:00:00+01:00")
+    assert saturday not in stale_cutoff_pages().days  # sending has not opened
+    configure(now=f"{saturday}T18:00:00+01:00")
+    assert saturday in refresh_cutoff_reports().days
+    assert "Personne n’a été averti" in (cutoff_day_folder(saturday) / "report.html").read_text()
+    assert saturday in stale_cutoff_pages().days  # something may still be decided
+    configure(now=f"{sunday}T08:00:00+01:00")
+    page = cutoff_day_folder(saturday) / "report.html"
+    os.utime(page, times=(time.time() - 14 * 3600,) * 2)  # at 18:00 by the clock that was moved
+    days = stale_cutoff_pages().days
+    assert saturday in days  # the page was written before the day was over
+    assert sunday not in days
+    os.utime(page)
+    assert saturday not in stale_cutoff_pages().days
 
 
 def test_all_stale_pages_are_written_although_one_does_not_add_up(own_weeks):

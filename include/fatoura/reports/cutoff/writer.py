@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from fatoura import clock
+from fatoura.calendar import load_calendar
 from fatoura.cycles.keys import ExtractKey
 from fatoura.cycles.registry import Purpose
 from fatoura.cycles.stages import Stage, recorded_stage
@@ -32,7 +34,6 @@ from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from datetime import date
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -147,14 +148,16 @@ def write_cutoff_cycle_report(
 def stale_cutoff_pages() -> StalePages:
     """Tell which pages do not say what is known by now. Looks back 45 days.
 
-    A page that was written within two minutes of a change is called stale once more than it need be.
+    A page that was written within two minutes of a change is called stale once more than it need be; that of
+    a day on which nothing was decided, for as long as something still may be.
     """
     today = clock.today()
     with connect() as connection:
         rows = connection.execute(text(_STALE), {"today": today, "days": _LOOK_BACK_DAYS, "stage": STAGE})
         found = [(purpose, key, day) for purpose, key, day in rows]
+        undecided = _undecided_days(connection, today)
     return StalePages(
-        days=[day for purpose, _, day in found if purpose == Purpose.CUTOFF],
+        days=[*(day for purpose, _, day in found if purpose == Purpose.CUTOFF), *undecided],
         cycles=[key for purpose, key, _ in found if purpose == Purpose.BILLING],
     )
 
@@ -178,6 +181,26 @@ def refresh_cutoff_reports(*, run_id: str | None = None) -> StalePages:
     if broken:
         raise CutoffBroken("; ".join(broken))
     return stale
+
+
+def _undecided_days(connection: Connection, today: date) -> list[date]:
+    """Return today and yesterday when sending has opened and nothing was decided: late feeds must be seen."""
+    if not connection.scalar(text("SELECT EXISTS (SELECT FROM cutoff_case)")):
+        return []
+    calendar, now, found = load_calendar(connection), clock.now(), []
+    for day in (today - timedelta(days=1), today):
+        window = calendar.window(day)
+        known = connection.scalar(
+            text("SELECT EXISTS (SELECT FROM cycle WHERE purpose = 'cutoff' AND issue_date = :day)"),
+            {"day": day},
+        )
+        if known or window is None or now < window[0]:
+            continue
+        page = cutoff_day_folder(day) / "report.html"
+        written = clock.moved(datetime.fromtimestamp(page.stat().st_mtime, UTC)) if page.is_file() else None
+        if now < window[1] or written is None or written < window[1]:
+            found.append(day)
+    return found
 
 
 # A decision about a case touches its cycle, and each day on which a message of it was decided. So does a
