@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 
 from fatoura.cycles.keys import ExtractKey
@@ -161,7 +162,7 @@ class Story:
             ],
         )
         self.running.land(CYCLE, delivered)
-        run_id = self.running.run_of(CYCLE)
+        run_id = self.running.stack.api.trigger("billing_cycle", {"cycle": CYCLE})
         eventually(lambda: self.sent() == 36)
         self.begin("2026-05-24")
         assert self.running.finished(run_id) == "success", self.running.states(run_id)
@@ -362,7 +363,8 @@ def settings_of(folder: Path, clock: Clock) -> dict[str, str]:
         "FATOURA_NOW": str(clock.file),
         "FATOURA_CUTOFF_RULES": str(rules),
         "FATOURA_LEASE": "8",
-        # By hand: the hours of Airflow's own clock are not those of this story.
+        # By hand: the hours of Airflow's own clock are not those of this story, and looks take time.
+        "FATOURA_LANDING_POLL": "P1D",
         "FATOURA_FEED_POLL": "P1D",
         "FATOURA_CUTOFF_WARNINGS_AT": "0 0 1 1 *",
         "FATOURA_CUTOFF_HANDOVER_AT": "0 0 1 1 *",
@@ -382,6 +384,7 @@ def story() -> Iterator[Story]:
         try:
             story = Story(running, clock)
             live(story)
+            click.echo("\n" + "\n".join(story.account))
             yield story
         finally:
             running.command("stack", "down")
