@@ -128,17 +128,16 @@ def _write(
 ) -> Path:
     folder = folder or Path(get_settings().landing) / content / name
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
+    written = io.BytesIO()
+    text = io.TextIOWrapper(written, encoding="utf-8", newline="", write_through=True)
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    content_bytes = text.getvalue().encode()
     for row in rows:
         if isinstance(row, bytes):
-            content_bytes += row + b"\n"
-            continue
-        line = io.StringIO()
-        csv.DictWriter(line, columns, lineterminator="\n").writerow(row)
-        content_bytes += line.getvalue().encode()
+            written.write(row + b"\n")
+        else:
+            writer.writerow(row)
+    content_bytes = written.getvalue()
     (folder / f"{content}.csv").write_bytes(content_bytes)
     part = {
         "name": f"{content}.csv",
