@@ -127,3 +127,23 @@ def database(postgres: EmbeddedPostgres, _databases: Databases, configure) -> It
     yield url
     get_engine().dispose()
     _databases.give_back(name)
+
+
+@pytest.fixture
+def bucket(monkeypatch, tmp_path) -> Iterator[str]:
+    """An S3 of the machine's own with one bucket; returns a URL in it."""
+    boto3 = pytest.importorskip("boto3")
+    s3fs = pytest.importorskip("s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()  # the one of another test asks its server, which is gone
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    for name, value in {
+        "ACCESS_KEY_ID": "x",
+        "SECRET_ACCESS_KEY": "x",
+        "DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    boto3.client("s3").create_bucket(Bucket=tmp_path.name.replace("_", "-"))
+    yield f"s3://{tmp_path.name.replace('_', '-')}/landing"
+    server.stop()

@@ -178,6 +178,20 @@ def test_a_source_that_fails_stops_nothing_and_is_told():
         take_feeds(sources=[Place("a", NotReady("gone"))]).insist()
 
 
+def test_feeds_land_on_s3(bucket, configure):
+    from fatoura.landing import landing_path
+
+    folder = write_payments("f1", [payment("P1", "F1", 1)], until=NOON)
+    configure(landing=bucket)
+    assert take_feeds().loaded == ()
+    target = landing_path() / "payments" / "f1"
+    for name in ("payments.csv", "manifest.json"):
+        with (target / name).open("wb") as copy:
+            copy.write((folder / name).read_bytes())
+    assert [one.feed for one in take_feeds().loaded] == ["f1"]
+    assert take_feeds().as_dict() == {"loaded": [], "already_loaded": 1, "refused": [], "unreachable": {}}
+
+
 @pytest.mark.parametrize("scheme", ["file", "memory"])
 def test_the_landing_folder_may_be_a_store_behind_a_url(scheme, tmp_path):
     from upath import UPath

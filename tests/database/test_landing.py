@@ -6,7 +6,6 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
@@ -19,9 +18,6 @@ from fatoura.extracts import find_unannounced, load_extract, remember_announced
 from fatoura.extracts.landing import find_complete_extracts
 from fatoura.extracts.sample import Sample, deliver, write_sample
 from fatoura.landing import landing_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 KEY = "2026-05-T1"
 
@@ -171,25 +167,6 @@ def test_a_refused_run_remembers_its_manifest_too(tmp_path, database, configure)
     with pytest.raises(BadInput):
         load_extract(ExtractKey(KEY), run_id="by itself")
     assert find_unannounced() == []
-
-
-@pytest.fixture
-def bucket(monkeypatch, tmp_path) -> Iterator[str]:
-    """An S3 of the machine's own with one bucket; returns a URL in it."""
-    boto3 = pytest.importorskip("boto3")
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-    for name, value in {
-        "ACCESS_KEY_ID": "x",
-        "SECRET_ACCESS_KEY": "x",
-        "DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    boto3.client("s3").create_bucket(Bucket=tmp_path.name.replace("_", "-"))
-    yield f"s3://{tmp_path.name.replace('_', '-')}/landing"
-    server.stop()
 
 
 def test_an_extract_lands_on_s3(bucket, tmp_path, database, configure):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
@@ -270,6 +272,29 @@ def test_what_a_refusal_says_holds_no_value_of_a_row():
     with pytest.raises(FeedRefused) as refused:
         load_payments("f1", *bad)
     assert "20000001" not in str(refused.value)
+
+
+def test_a_load_that_dies_on_the_way_leaves_nothing(monkeypatch):
+    folder = write_payments("f1", [payment("P1", "F1", 5000), payment("P2", "F1", 0)])
+
+    def die(*_: object) -> int:
+        raise RuntimeError
+
+    with monkeypatch.context() as dying:
+        dying.setattr("fatoura.feeds.loading.settle_by_good_rows", die)  # rows and feed are written by then
+        with pytest.raises(RuntimeError):
+            load_payments_feed(folder)
+    for table in ("feed", "payment", "set_aside_row", "watermark"):
+        assert rows(f"SELECT count(*) FROM {table}") == [(0,)]
+    assert load_payments_feed(folder).counts == {"new": 1, "set_aside": 1}
+
+
+def test_the_same_feed_by_several_at_once_is_loaded_once():
+    folder = write_payments("f1", [payment(f"P{n}", "F1", 5000) for n in range(200)], until=NOON)
+    with ThreadPoolExecutor(4) as several:
+        outcomes = Counter(one.outcome for one in several.map(load_payments_feed, [folder] * 4))
+    assert outcomes == {"loaded": 1, "already loaded": 3}
+    assert rows("SELECT count(*) FROM payment") == [(200,)]
 
 
 def test_parts_are_numbered_through(tmp_path):
