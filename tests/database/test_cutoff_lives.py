@@ -182,6 +182,21 @@ def test_a_fact_leaves_a_customer_out_and_its_end_opens_the_case_again(on, fact)
     assert [notice.kind for notice in planned()] == ["cutoff_warning"]
 
 
+def test_a_cheque_that_bounces_while_a_fact_holds_opens_the_case_when_that_ends(on):
+    bill()
+    on("2026-06-25")
+    pay()
+    apply_feeds()
+    assert cases() == [("paid",)]
+    know("payment_plan", valid_until=date(2026, 7, 10))
+    pay(amount=-85_352)
+    assert apply_feeds().reopened == 0
+    on("2026-07-11")
+    assert apply_feeds().reopened == 1
+    assert cases("state, left_out_until") == [("paid", None), ("scheduled", None)]
+    assert apply_feeds().reopened == 0
+
+
 @pytest.mark.parametrize("outcome", ["undeliverable", "expired", "rejected"])
 def test_undelivered_is_not_warned_and_goes_on_the_letters(on, outcome):
     bill()

@@ -279,11 +279,11 @@ class _Asked:
                 "Nothing stands against a warning any more: the next look for feeds opens the case again, "
                 "with a notice period anew."
             )
-        elif self.case.state == CaseState.PAID:
-            yield "Nothing more, unless a payment is taken back: the bill would then get another case."
         elif self.case.left_out_until:
             last = say_day(self.case.left_out_until, weekday=True)
             yield f"It is looked at again after {last}, the last day of what leaves it out."
+        elif self.case.state == CaseState.PAID:
+            yield "Nothing more, unless a payment is taken back: the bill would then get another case."
         elif self.case.reason == Reason.CORRECTED:
             yield "The corrected bill gets a case of its own once its customer has been told of it."
         elif self.case.reason == Reason.PAYMENT_PENDING:

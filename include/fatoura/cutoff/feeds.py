@@ -79,7 +79,7 @@ UNION SELECT customer_reference FROM set_aside_row
     WHERE (feed_id = ANY(:feeds) OR settled_at > :since) AND customer_reference IS NOT NULL
 UNION SELECT customer_reference FROM account_fact
     WHERE valid_from > CAST(:since AS date) AND valid_from <= :day
-UNION SELECT customer_reference FROM cutoff_case WHERE left_out_until < :day AND state = 'excluded'
+UNION SELECT customer_reference FROM cutoff_case WHERE left_out_until < :day
 """
 _OF_THE_TOUCHED = f"""c.customer_reference IN (SELECT customer_reference FROM touched)
     AND c.state IN ({OPEN_STATES})"""
@@ -89,11 +89,13 @@ _CLOSED_OF_THE_TOUCHED = f"""c.customer_reference IN (SELECT customer_reference 
         WHERE later.invoice_number = c.invoice_number AND later.sequence > c.sequence
     )"""
 
-# What else leaves them out by now is looked at again when that ends.
-_LEFT_OUT_LONGER = """
+# What leaves them out by now, also one that was closed for another reason, is looked at again when that ends;
+# one that was opened again is not any more.
+_LEFT_OUT = """
 UPDATE cutoff_case c SET left_out_until = s.left_out_until
 FROM standing s
-WHERE c.invoice_number = s.invoice_number AND c.sequence = s.sequence AND c.left_out_until < :day
+WHERE c.invoice_number = s.invoice_number AND c.sequence = s.sequence
+    AND c.left_out_until IS DISTINCT FROM s.left_out_until
 """
 
 
@@ -117,7 +119,7 @@ def apply_feeds(*, run_id: str | None = None) -> FeedsApplied:
         _confirm(connection, applied, run_id)
         weigh(connection, _CLOSED_OF_THE_TOUCHED, day=day, rules=rules)
         applied.reopened = reopen_cases(connection, moment)
-        connection.execute(text(_LEFT_OUT_LONGER), {"day": day})
+        connection.execute(text(_LEFT_OUT))
         connection.execute(
             text("UPDATE feed SET applied_at = :now WHERE id = ANY(:feeds)"),
             {"now": clock.now(), "feeds": list(feeds)},
