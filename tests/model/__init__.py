@@ -1,1 +1,1 @@
-"""A model of the cut-off warnings: random lives of customers, and a judge who knows what may happen in them."""
+"""A model of the cut-off warnings: random lives, and a judge who knows what may happen in them."""

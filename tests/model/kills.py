@@ -1,4 +1,4 @@
-"""Kills a step in the middle: at its n-th statement, or at its n-th commit, as far as the database can tell."""
+"""Kills a step in the middle: before one of its statements or commits, as far as the database can tell."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from fatoura.gateways.interface import Message
-    from tests.model.judge import Tally
     from tests.model.product import Product
+    from tests.model.tally import Tally
 
 T = TypeVar("T")
 
@@ -50,6 +50,17 @@ ACTIONS = {
     # Whole stretches of days, which bring a life forward.
     "working_day": 12,
     "early_morning": 6,
+    # The product's steps, each at any time.
+    "apply": 4,
+    "decide": 2,
+    "plan": 2,
+    "send": 3,
+    "answer_late": 1,
+    "receive": 3,
+    "conclude": 3,
+    "hand_over": 2,
+    "list_letters": 2,
+    "list_call_backs": 2,
     # Customers and their banks.
     "pay": 8,
     "reverse": 4,
@@ -67,19 +78,11 @@ ACTIONS = {
     # The clock.
     "hours_pass": 3,
     "days_pass": 1,
-    # The product's steps, each at any time.
-    "apply": 4,
-    "decide": 2,
-    "plan": 2,
-    "send": 3,
-    "answer_late": 1,
-    "receive": 3,
-    "conclude": 3,
-    "hand_over": 2,
-    "list_letters": 2,
-    "list_call_backs": 2,
 }
 """What can happen, and how often beside the others."""
+
+OUTSIDE = frozenset(list(ACTIONS)[list(ACTIONS).index("pay") :])
+"""What happens outside the product. The steps of the product count themselves."""
 
 
 class Lives(RuleBasedStateMachine):
@@ -121,12 +124,14 @@ class Lives(RuleBasedStateMachine):
             self.product.subscribe(customer, customer.phone)
             for _ in range(self._up_to(3)):
                 self._bill(customer.reference)
-        self._do("schedule", self.product.schedule)
+        self._schedule()
 
     @rule(data=st.data(), action=st.sampled_from([name for name, n in ACTIONS.items() for _ in range(n)]))
     def step(self, data: st.DataObject, action: str) -> None:
         self._data = data
         self.tally.actions[action] += 1
+        if action in OUTSIDE:
+            self.tally.steps[action] += 1
         getattr(self, action)()
 
     # --- Drawing
@@ -170,6 +175,7 @@ class Lives(RuleBasedStateMachine):
             self._tell(replace(payment, invoice=other))
 
     def _tell(self, payment: Payment) -> None:
+        note(f"{payment}")
         self.payments.append(payment)
         self.unsent.append(payment)
 
@@ -238,12 +244,13 @@ class Lives(RuleBasedStateMachine):
         self._state(fact)
 
     def _state(self, fact: Fact) -> None:
+        note(f"{fact}")
         self.facts.append(fact)
         self.unsent_facts.append(fact)
 
     def change_subscription(self) -> None:
         customer = self.world.customers[self._pick(sorted(self.world.customers))]
-        what = self._one_of("leaves", "comes back", "comes back", "other phone", "no phone")
+        what = self._one_of("leaves", "comes back", "other phone", "no phone")
         if what in ("leaves", "comes back"):
             customer.consents = what == "comes back"
             state = "active" if customer.consents else "suspended"
@@ -259,18 +266,28 @@ class Lives(RuleBasedStateMachine):
         bill = Bill(
             f"A{self._next():03d}",
             customer,
-            self._one_of(85_352, 85_352, *AMOUNTS),
-            due - self._one_of(20, 30) * ONE_DAY,
+            self._one_of(*[85_352] * 6, *AMOUNTS),
+            due - self._one_of(20, 20, 30) * ONE_DAY,
             due,
             told=True,
         )
+        note(f"{bill}")
         self.world.bill(bill)
         self.product.bill(bill, 0)
 
     def new_bill(self) -> None:
         if len(self.world.bills) < 12 and self.today < LAST - 60 * ONE_DAY:
             self._bill(self._pick(sorted(self.world.customers)))
-            self._do("schedule", self.product.schedule, kill=self._kill())
+            self._schedule(kill=self._kill())
+
+    def _schedule(self, kill: int = 0) -> None:
+        self._do("schedule", self.product.schedule, kill=kill)
+        # No feed tells of what has changed here: nobody looks at it again before it is due.
+        self.world.stirred |= {
+            self.world.latest(case.invoice_number).customer
+            for key, case in self.judge.sight.cases.items()
+            if self.before.cases.get(key) != case
+        }
 
     def correct_bill(self) -> None:
         """A supplement comes: the bill says something else from now on, and its customer is told, or not."""
@@ -284,9 +301,10 @@ class Lives(RuleBasedStateMachine):
             due=revisions[-1].due + self._one_of(0, 5, 15) * ONE_DAY,
             told=amount > 0 and not self._one_in(5),
         )
+        note(f"{bill}")
         self.world.bill(bill)
         self.product.bill(bill, len(revisions) - 1)
-        self._do("schedule", self.product.schedule, kill=self._kill())
+        self._schedule(kill=self._kill())
 
     def export(self) -> None:
         """A delivery is written. When it arrives is another matter."""
@@ -330,6 +348,9 @@ class Lives(RuleBasedStateMachine):
     def _take(self, feeds: Sequence[Feed], kill: int = 0) -> None:
         left = list(feeds)
 
+        for feed in feeds:
+            note(f"{feed.name} until {feed.complete_until.get('web')}: {[row.key for row in feed.rows]}")
+
         def step() -> None:
             while left:
                 self.product.take(left[0])
@@ -372,6 +393,7 @@ class Lives(RuleBasedStateMachine):
     def _do(self, name: str, step: Callable[[], Any], *, kill: int = 0) -> bool:
         """Do a step of the product, or kill it on its way; then judge. Tells whether it ran to its end."""
         self.now += timedelta(seconds=1)  # no two steps are at one instant
+        note(f"{self.now:%m-%d %H:%M:%S} {name}" + (f", killed before statement {kill}" if kill else ""))
         done = True
         if kill:
             try:
@@ -380,7 +402,6 @@ class Lives(RuleBasedStateMachine):
             except Killed:
                 done = False
                 self.tally.met["killed on its way"] += 1
-                note(f"{name} was killed")
         else:
             step()
         self.tally.steps[name] += 1

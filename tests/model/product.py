@@ -30,7 +30,6 @@ from fatoura.receipts.intake import RawReceipt, store
 from fatoura.receipts.matching import match_receipts
 from fatoura.sending import claims
 from fatoura.sending.routing import WHOLE
-
 from tests.model.world import Fact, Payment
 
 if TYPE_CHECKING:
@@ -67,15 +66,16 @@ _REVISED = """
 INSERT INTO invoice (extract_id, row_number, cycle_id, invoice_number, revision, customer_reference, district,
     supply, period_start, period_end, amount_due_millimes, due_date, issue_date, estimated, bucket, reason,
     subscription_id)
-SELECT %(revision)s + 1, nextval('pg_temp.row_number'), 1000000, %(number)s, %(revision)s, %(customer)s, 'TUN1',
-    'both', '2026-04-01', '2026-05-31', %(amount)s, %(due)s, %(issued)s, false, %(bucket)s, %(reason)s, s.id
+SELECT %(revision)s + 1, nextval('pg_temp.row_number'), 1000000, %(number)s, %(revision)s, %(customer)s,
+    'TUN1', 'both', '2026-04-01', '2026-05-31', %(amount)s, %(due)s, %(issued)s, false, %(bucket)s,
+    %(reason)s, s.id
 FROM subscription s WHERE s.customer_reference = %(customer)s ORDER BY s.id DESC LIMIT 1
 """
 _TOLD = """
 INSERT INTO notice (kind, subject, sequence, cycle_id, extract_id, subscription_id, district, phone, language,
     text, encoding, segments, priority, send_from, send_until, validity_minutes, planned_at)
-SELECT %(kind)s, %(number)s, %(revision)s + 1, 1000000, 1, s.id, 'TUN1', s.phone, s.language, 'x', 'gsm7', 1, 50,
-    %(now)s, %(now)s, 60, %(now)s
+SELECT %(kind)s, %(number)s, %(revision)s + 1, 1000000, 1, s.id, 'TUN1', s.phone, s.language, 'x', 'gsm7',
+    1, 50, %(now)s, %(now)s, 60, %(now)s
 FROM subscription s WHERE s.customer_reference = %(customer)s ORDER BY s.id DESC LIMIT 1
 """
 
@@ -253,7 +253,7 @@ class Product:
     def set_subscription(self, customer: Customer, **columns: Any) -> None:
         told = ", ".join(f"{name} = %({name})s" for name in columns)
         self._db.execute(
-            f"UPDATE subscription SET {told} WHERE customer_reference = %(who)s AND state <> 'ended'".encode(),
+            f"UPDATE subscription SET {told} WHERE customer_reference = %(who)s".encode(),
             {**columns, "who": customer.reference},
         )
 
@@ -357,8 +357,8 @@ class Product:
             f"SELECT {', '.join(Decision._fields)} FROM cutoff_decision ORDER BY id".encode()
         )
         lines = self._db.execute(
-            "SELECT k.kind, k.day, l.invoice_number, l.sequence, l.balance_millimes, l.notice_id, l.receipt_id "
-            "FROM cutoff_list_line l JOIN cutoff_list k ON k.id = l.list_id"
+            "SELECT k.kind, k.day, l.invoice_number, l.sequence, l.balance_millimes, l.notice_id, "
+            "l.receipt_id FROM cutoff_list_line l JOIN cutoff_list k ON k.id = l.list_id"
         )
         return Sight(
             {(row.invoice_number, row.sequence): Case(*row) for row in cases},

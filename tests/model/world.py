@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CHANNELS = ("counter", "post", "bank", "web", "app", "debit")
 MINIMUM = 5_000
 FRESH = timedelta(hours=30)
-NOTICE_DAYS = 10
+NOTICE_DAYS = timedelta(days=10)
 
 LEAVES_OUT = frozenset(
     {
@@ -127,11 +127,13 @@ class World:
     # --- What is told
 
     def load(self, feed: Feed) -> None:
+        standing, facts, pending = self.standing, self.facts, self.pending
         self.feeds[feed.of_payments, feed.name] = feed
-        for row in feed.rows:
-            about = row.customer if isinstance(row, Fact) else self._customer_of(row.invoice)
-            self.stirred.discard(about or "")
         self._forget()
+        # Whoever something new is known of is looked at again; a repeated row is nothing new.
+        named = {number for key, _ in standing.items() ^ self.standing.items() for number in key[1:]}
+        named |= {fact.customer for fact in {*facts} ^ {*self.facts}} | (pending ^ self.pending)
+        self.stirred -= {self._customer_of(one) for one in named}
 
     def bill(self, bill: Bill) -> None:
         """A bill is issued, or corrected. No feed tells of that."""
@@ -143,8 +145,8 @@ class World:
         self.settled_by_hand.add((feed.of_payments, feed.name, row))
         self._forget()
 
-    def _customer_of(self, number: str) -> str | None:
-        return self.bills[number][0].customer if number in self.bills else None
+    def _customer_of(self, name: str) -> str:
+        return self.bills[name][0].customer if name in self.bills else name
 
     def _forget(self) -> None:
         for name in ("told", "standing", "counted", "facts", "watermarks", "pending"):
@@ -159,7 +161,7 @@ class World:
 
     @cached_property
     def pending(self) -> set[str]:
-        """Invoices and customers that rows name which nobody could read, and that nothing has settled since."""
+        """Invoices and customers named by rows that nobody could read, and that nothing has settled."""
         return {
             row.invoice if isinstance(row, Payment) else row.customer
             for feed, _, bad in self.told
@@ -287,10 +289,11 @@ def known(feed: Feed, row: Payment | Fact) -> tuple[datetime, str]:
 
 
 def told_apart(rows: Iterable[Payment | Fact]) -> tuple[list, list]:
-    """The rows of one feed that can be taken, and those that cannot: flawed, or two that differ about one thing."""
+    """Tell the rows of one feed that can be taken from the flawed ones, and from those that contradict."""
     said: dict[object, set[Payment | Fact]] = defaultdict(set)
     for row in rows:
-        said[row.key].add(row)
-    good = [next(iter(one)) for one in said.values() if len(one) == 1 and not next(iter(one)).flawed]
-    bad = [row for one in said.values() for row in one if len(one) > 1 or row.flawed]
-    return good, bad
+        if not row.flawed:
+            said[row.key].add(row)
+    good = [next(iter(one)) for one in said.values() if len(one) == 1]
+    bad = {row for row in rows if row.flawed or len(said[row.key]) > 1}
+    return good, list(bad)
