@@ -72,13 +72,14 @@ def _manifests(folder: LandingPath) -> list[tuple[str, float]]:
     # A store behind a network: asked once for everything below, not once for each feed.
     store.invalidate_cache()
     try:
-        files = store.find(folder.path, maxdepth=2, detail=True)  # type: ignore[attr-defined]
+        # Without a limit of depth: with one, s3fs asks for each folder apart.
+        files = store.find(folder.path, detail=True)  # type: ignore[attr-defined]
     except FileNotFoundError:
         return []
     return sorted(
         (parts[-2], _changed(about))
         for path, about in files.items()
-        if len(parts := path.rstrip("/").split("/")) > 1 and parts[-1] == FILE_NAME
+        if len(parts := path.split("/")) > 2 and parts[-1] == FILE_NAME and parts[-3] == folder.name
     )
 
 
