@@ -95,6 +95,24 @@ def test_records_hold_each_channel_also_those_that_were_never_told_of():
 def test_insisting_says_what_does_not_happen():
     watermark()
     run_sql("DELETE FROM watermark WHERE channel = 'app'")
-    with pytest.raises(FeedStale, match=r"^no letters are listed: .*app is never told"):
-        insist(list(now_known().values()), "no letters are listed")
-    insist([], "nothing")
+    channels = list(now_known().values())
+    with connect() as connection:
+        with pytest.raises(FeedStale, match=r"^no letters are listed: .*app is never told"):
+            insist(connection, channels, "no letters are listed")
+        insist(connection, [], "nothing")
+
+
+def test_nobody_is_warned_while_what_is_known_of_accounts_is_not_understood():
+    """A refused feed of facts may protect the very customer who is to be warned."""
+    watermark()
+    refuse = (
+        "INSERT INTO feed_refusal (content, name, location, problems, first_refused_at, refused_at) "
+        "VALUES (:content, :content || '-1', 'x', '{}', now(), now())"
+    )
+    run_sql(refuse, content="payments")  # holds back the watermarks of its channels, and that is enough
+    check_freshness()
+    run_sql(refuse, content="facts")
+    with pytest.raises(FeedStale, match="still in the landing folder: facts-1 "):
+        check_freshness()
+    run_sql("DELETE FROM feed_refusal")
+    check_freshness()

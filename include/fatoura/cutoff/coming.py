@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.cutoff import words
-from fatoura.cutoff.freshness import Freshness, freshness, freshness_of_morning
+from fatoura.cutoff.freshness import Freshness, freshness, freshness_of_morning, refused_facts
 from fatoura.cutoff.reasons import LETTERS, Reason
 from fatoura.cutoff.rules import Fact
 from fatoura.cutoff.standing import weigh
@@ -192,6 +192,11 @@ class _Asked:
             yield "It was decided on today, and its message has not been planned yet."
         elif decided:
             yield "Its message of today never left: it is decided on anew on the next day."
+        elif refused := refused_facts(self.connection):
+            yield (
+                "Nobody is warned while feeds of account facts are refused, for one may protect a customer: "
+                f"{', '.join(refused)}."
+            )
         elif stale := [one for one in freshness(self.connection, self.rules) if one.is_stale]:
             yield f"Nobody is warned while it is not known who has paid: {_stale(stale)}."
         elif run is None or run.day < today:

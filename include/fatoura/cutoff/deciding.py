@@ -71,7 +71,7 @@ def decide_day(*, run_id: str | None = None) -> DayDecided:
     rules = rules_on(day)
     with locked(LOCK) as connection:
         channels = freshness(connection, rules)
-        insist(channels, "nobody is warned")
+        insist(connection, channels, "nobody is warned")
         cycle_id, key = open_cycle(connection, Purpose.CUTOFF, day)
     decided = DayDecided(key, day, rules.version)
     with recorded_stage(cycle_id, "decide", run_id=run_id) as stage, locked(LOCK) as connection:
@@ -89,7 +89,7 @@ def preview_day() -> DayDecided:
     rules = rules_on(day)
     with connect() as connection:  # nothing is committed
         lock(connection, LOCK)
-        insist(freshness(connection, rules), "nobody is warned")
+        insist(connection, freshness(connection, rules), "nobody is warned")
         cycle_id, key = open_cycle(connection, Purpose.CUTOFF, day)
         decided = DayDecided(key, day, rules.version)
         _decide_if_open(connection, rules, cycle_id, decided, None)

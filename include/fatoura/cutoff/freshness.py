@@ -15,11 +15,16 @@ from fatoura import clock
 from fatoura.cutoff.rules import Channel, Version, rules_on
 from fatoura.database import connect
 from fatoura.errors import NeedsAPerson
+from fatoura.feeds.refused import standing_refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
+
+
+FACTS = "facts"
+"""The content of feeds of account facts."""
 
 
 class FeedStale(NeedsAPerson):
@@ -73,7 +78,7 @@ def check_freshness() -> None:
     :raises FeedStale: names each channel that is not.
     """
     with connect() as connection:
-        insist(freshness(connection, rules_on(clock.today())), "nobody is warned")
+        insist(connection, freshness(connection, rules_on(clock.today())), "nobody is warned")
 
 
 def is_at_stake() -> bool:
@@ -94,12 +99,26 @@ def is_at_stake() -> bool:
     return found
 
 
-def insist(channels: list[Freshness], consequence: str) -> None:
-    """Insist that all channels are fresh.
+def refused_facts(connection: Connection) -> list[str]:
+    """Return the names of the feeds of account facts that lie in the landing folder and were refused.
+
+    What they say is not known: it may protect a customer.
+    """
+    return [one.name for one in standing_refusals(connection) if one.content == FACTS]
+
+
+def insist(connection: Connection, channels: list[Freshness], consequence: str) -> None:
+    """Insist that all channels are fresh, and that no facts of accounts have been told and not understood.
 
     :param consequence: what does not happen otherwise, in words.
-    :raises FeedStale: names each channel that is not.
+    :raises FeedStale: names each channel, or each feed, that is not.
     """
+    if refused := refused_facts(connection):
+        raise FeedStale(
+            f"{consequence}: what is known of accounts is not complete. Refused, and still in the landing "
+            f"folder: {', '.join(refused)} (`fatoura payments refused` says why). Have each taken away, or a "
+            "good one put into its place, then clear this task"
+        )
     if stale := [channel for channel in channels if channel.is_stale]:
         raise FeedStale(
             f"{consequence}: the payments are not known up to now. {'; '.join(map(str, stale))}. Have "

@@ -117,7 +117,7 @@ def _make(kind: ListKind, run_id: str | None) -> ListMade:
     with locked(LOCK) as connection:
         channels = freshness(connection, rules)
         if kind is ListKind.LETTERS:
-            insist(channels, "no letters are listed")
+            insist(connection, channels, "no letters are listed")
         weigh(connection, _WHICH[kind], day=day, rules=rules)
         closed = 0
         if kind is ListKind.LETTERS:
@@ -149,7 +149,7 @@ def hand_over(*, run_id: str | None = None) -> ListMade:
     rules = rules_on(day)
     with locked(LOCK) as connection:
         channels = freshness_of_morning(connection, rules)
-        insist(channels, "nothing is handed over")
+        insist(connection, channels, "nothing is handed over")
         closed = 0
         if load_calendar(connection).may_cut(day, rules.no_cut_on):
             weigh(
