@@ -1,4 +1,4 @@
-"""What is wrong with feeds and was told already. Called by the workflow that looks for feeds every few minutes.
+"""What is wrong with feeds and was told already. Called by the workflow that looks for feeds again and again.
 
 A feed lies there until somebody takes it away: its alert must come, and must not come at each look.
 """
