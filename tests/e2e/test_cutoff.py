@@ -363,11 +363,9 @@ def settings_of(folder: Path, clock: Clock) -> dict[str, str]:
         "FATOURA_NOW": str(clock.file),
         "FATOURA_CUTOFF_RULES": str(rules),
         "FATOURA_LEASE": "8",
-        # By hand: the hours of Airflow's own clock are not those of this story, and looks take time.
+        "FATOURA_SETTLE_HORIZON": "40",
+        # By hand: looks take time.
         "FATOURA_LANDING_POLL": "P1D",
-        "FATOURA_FEED_POLL": "P1D",
-        "FATOURA_CUTOFF_WARNINGS_AT": "0 0 1 1 *",
-        "FATOURA_CUTOFF_HANDOVER_AT": "0 0 1 1 *",
     }
 
 
