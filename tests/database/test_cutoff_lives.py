@@ -353,6 +353,15 @@ def test_a_message_to_a_former_number_never_leaves_and_the_next_day_s_goes_to_th
     assert send() == {}
 
 
+def test_a_number_that_changed_for_another_bill_keeps_nobody_from_hearing_of_a_payment(on):
+    bill()
+    on("2026-06-30")
+    warn()
+    know("number_changed", invoice="A9")
+    pay()
+    assert apply_feeds().confirmations == 1
+
+
 def test_nobody_is_told_of_a_payment_that_was_taken_back_before_the_message_left(on):
     bill()
     on("2026-06-30")

@@ -162,6 +162,7 @@ WHERE c.state IN ('paid', 'excluded')
     AND NOT EXISTS (
         SELECT FROM account_fact f
         WHERE f.customer_reference = c.customer_reference AND f.fact = 'number_changed'
+            AND (f.invoice_number IS NULL OR f.invoice_number = c.invoice_number)
             AND f.valid_from <= :day AND (f.valid_until IS NULL OR f.valid_until >= :day)
     )
 ORDER BY 1
