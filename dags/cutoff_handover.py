@@ -13,7 +13,7 @@ one list of calls back. A line that a team has is never taken away: who pays aft
 |---|---|---|
 | `take_feeds` | takes the feeds that have come, concludes cases, takes up payments and facts, as `payment_feeds` does | the landing folder or a database cannot be reached; clear it |
 | `call_back` | lists who was handed over and has paid, or is left out, since; writes the list as files | a full disk: make room and clear it |
-| `hand_over` | checks each bill once more, hands over what stands, and writes the list as files | *nothing is handed over*: the payments of the named channels are not known up to this morning. Have their feed delivered and clear `take_feeds` and this task |
+| `hand_over` | checks each bill once more, hands over what stands, and writes the list as files | *nothing is handed over*: the payments of the named channels are not known up to this morning, or a feed of account facts is refused. Have what is missing delivered, and clear `take_feeds` and this task |
 | `report` | writes the day's page | read the log: a full disk leaves the old page in place |
 
 `hand_over` is skipped on days on which supply is not cut: Fridays, weekends, holidays, and the day before one.

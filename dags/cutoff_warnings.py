@@ -18,8 +18,8 @@ on the cycle that it names (`cutoff-2026-06-29`).
 
 | task | what it does | when it fails |
 |---|---|---|
-| `take_feeds` | takes the feeds that have come, concludes cases, takes up payments and facts, as `payment_feeds` does. A refused feed does not stop it: see there | the landing folder or a database cannot be reached; clear it |
-| `check_feeds` | lets nobody be warned while the payments of a channel are not known up to now | *nobody is warned*: the message names the channels. Have their feed delivered, then clear this task; or leave it to the next run. What was due is caught up, the oldest debts first, never more in a day than the rules allow |
+| `take_feeds` | takes the feeds that have come, concludes cases, takes up payments and facts, as `payment_feeds` does. A refused feed does not fail it, `payment_feeds` tells of that | the landing folder or a database cannot be reached; clear it |
+| `check_feeds` | lets nobody be warned while the payments of a channel are not known up to now, or a feed of account facts is refused | *nobody is warned*: the message names the channels or feeds. Have what is missing delivered, then clear `take_feeds` and all after it; or leave it to the next run. What was due is caught up, the oldest debts first, never more in a day than the rules allow |
 | `decide` | decides whom a message goes to, and closes the cases of those who must not or cannot be written to; each decision with its reason | *the rules*: the message names line and field of the file. Otherwise clear it |
 | `plan` | plans each message with its final text, once | a text or a value does not fit its segments: the message names the invoices |
 | `send` | submits under the contract's rate, before bills, inside the sending window; waits without a worker. Cancels what holds no longer | *the provider refuses everything*: mend the connection `fatoura_sms` and clear it. Otherwise clear it: a warning in doubt is never sent again |
