@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from tests.bench import million, parsing, planning, sending
+from tests.bench import cutoff, million, parsing, planning, sending
 from tests.bench.ground import BenchError, Ground
 from tests.bench.results import table
 
 if TYPE_CHECKING:
     from tests.bench.results import Measure
 
-PARTS = ("planning", "parsing", "sending", "million")
+PARTS = ("planning", "parsing", "sending", "cutoff", "million")
 _QUICK = 100_000
 
 
@@ -61,6 +61,8 @@ def main(
                 measures += parsing.measure(ground, runs)
             if not only or "sending" in only:
                 measures += sending.measure(ground, runs)
+            if not only or "cutoff" in only:
+                measures += cutoff.measure(ground, cutoff.FEW if quick else cutoff.CASES, runs)
             if "million" in only or not (only or quick):
                 measures += million.measure(ground, seconds)
     except BenchError as error:

@@ -8,12 +8,12 @@ import runpy
 from fatoura.settings import PROJECT_ROOT
 
 
-def become_a_task() -> None:
+def become_a_task(dag: str = "billing_cycle") -> None:
     """Import what the process of a task has imported before the task's own work begins."""
     import airflow.sdk.execution_time.task_runner
 
     del airflow
-    runpy.run_path(str(PROJECT_ROOT / "dags" / "billing_cycle.py"))
+    runpy.run_path(str(PROJECT_ROOT / "dags" / f"{dag}.py"))
 
 
 def peak() -> float:
