@@ -48,8 +48,8 @@ LAGS = (timedelta(), timedelta(minutes=30), timedelta(hours=4), timedelta(hours=
 
 ACTIONS = {
     # Whole stretches of days, which bring a life forward.
-    "working_day": 12,
-    "early_morning": 6,
+    "working_day": 16,
+    "early_morning": 8,
     # The product's steps, each at any time.
     "apply": 4,
     "decide": 2,
@@ -62,7 +62,7 @@ ACTIONS = {
     "list_letters": 2,
     "list_call_backs": 2,
     # Customers and their banks.
-    "pay": 8,
+    "pay": 6,
     "reverse": 4,
     "correct_payment": 3,
     "state_fact": 3,
@@ -118,11 +118,11 @@ class Lives(RuleBasedStateMachine):
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         self._data = data
-        for number in range(1, self._up_to(4) + 1):
+        for number in range(1, self._up_to(5) + 1):
             customer = Customer(f"{number:09d}", phone=f"+2162000{number:04d}")
             self.world.customers[customer.reference] = customer
             self.product.subscribe(customer, customer.phone)
-            for _ in range(self._up_to(3)):
+            for _ in range(self._one_of(1, 1, 2, 3)):
                 self._bill(customer.reference)
         self._schedule()
 
@@ -267,7 +267,7 @@ class Lives(RuleBasedStateMachine):
             f"A{self._next():03d}",
             customer,
             self._one_of(*[85_352] * 6, *AMOUNTS),
-            due - self._one_of(20, 20, 30) * ONE_DAY,
+            due - self._one_of(20, 20, 20, 30) * ONE_DAY,
             due,
             told=True,
         )
@@ -321,6 +321,14 @@ class Lives(RuleBasedStateMachine):
         if self.unsent_facts:
             self.on_its_way.append(Feed(name, tuple(self.unsent_facts)))
             self.unsent_facts = []
+
+    def export_all(self) -> None:
+        """The last delivery of a day: all that was told, complete up to now."""
+        name = f"{self.now:%Y%m%d-%H%M}-{self._next():04d}"
+        self.on_its_way.append(Feed(name, tuple(self.unsent), dict.fromkeys(CHANNELS, self.now)))
+        if self.unsent_facts:
+            self.on_its_way.append(Feed(name, tuple(self.unsent_facts)))
+        self.unsent, self.unsent_facts = [], []
 
     def arrive(self) -> None:
         """Deliveries arrive, in any order, some of them a second time, and are taken."""
@@ -533,11 +541,18 @@ class Lives(RuleBasedStateMachine):
         self._wake_up_at(9, 30)
         self.decide()
         self.plan()
+        if self._one_in(4):
+            self._news_comes()
         self.send(most=500, outcome="accepted")
         self.receive(word=self._one_of(*["delivered"] * 6, "undeliverable", "never"))
         self.conclude()
         if self._one_in(3):
             self.list_letters()
+
+    def _news_comes(self) -> None:
+        """Something is told, and loaded, that nobody has taken up when the next message is claimed."""
+        getattr(self, self._one_of("pay", "pay", "reverse", "correct_payment", "state_fact", "change_fact"))()
+        self._take_all()
 
     def early_morning(self) -> None:
         self._wake_up_at(6, 0)
@@ -548,14 +563,13 @@ class Lives(RuleBasedStateMachine):
     def _wake_up_at(self, hour: int, minute: int) -> None:
         day = self.today + ONE_DAY if self._one_in(4) else self._day_of_interest()
         self._pass_to(at(day, hour, minute))
-        rows, self.unsent = tuple(self.unsent), []
-        facts, self.unsent_facts = tuple(self.unsent_facts), []
-        name = f"{self.now:%Y%m%d-%H%M}-{self._next():04d}"
-        feeds = [Feed(name, rows, dict.fromkeys(CHANNELS, self.now - timedelta(minutes=5)))]
-        if facts:
-            feeds.append(Feed(name, facts))
-        self._take(feeds)
+        self._take_all()
         self.apply(kill=0)
+
+    def _take_all(self) -> None:
+        earlier = len(self.on_its_way)
+        self.export_all()
+        self._take([self.on_its_way.pop() for _ in range(len(self.on_its_way) - earlier)])
 
     def _day_of_interest(self) -> date:
         """The next day on which a case asks for something, as far as it can be seen."""

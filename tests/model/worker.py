@@ -16,18 +16,19 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Lives
 from tests.model.mutants import FAULTS
+from tests.model.orders import compare_orders
 from tests.model.product import Product
 from tests.model.tally import Tally
 
 
 def run_lives(product: Product, lives: int, actions: int, number: int, *, shrink: bool) -> Tally:
-    """Run so many lives of so many actions each.
+    """Run so many lives of so many actions each, and compare so many orders of deliveries.
 
     :param number: of their seed.
     :raises Violation: with the shortest life that was found, in its notes.
     """
     tally = Tally()
-    machine = type("Lives", (Lives,), {"product": product, "tally": tally})
+    machine: type[Lives] = type("Lives", (Lives,), {"product": product, "tally": tally})
     phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
     run_state_machine_as_test(
         seed(number)(machine),
@@ -41,6 +42,7 @@ def run_lives(product: Product, lives: int, actions: int, number: int, *, shrink
             suppress_health_check=list(HealthCheck),
         ),
     )
+    compare_orders(machine, max(lives // 4, 1), number, shrink=shrink)
     return tally
 
 
