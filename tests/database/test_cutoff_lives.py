@@ -374,6 +374,19 @@ def test_nobody_is_told_of_a_payment_that_was_taken_back_before_the_message_left
         assert taken_back(connection, [confirmation.id]) == {confirmation.id: "reversed"}
 
 
+def test_nobody_who_owes_again_and_is_left_out_is_told_of_a_payment(on):
+    bill()
+    on("2026-06-30")
+    warn()
+    pay()
+    apply_feeds()
+    [confirmation] = planned()
+    pay(amount=-85_352)
+    know("dispute")
+    with begin() as connection:
+        assert taken_back(connection, [confirmation.id]) == {confirmation.id: "dispute"}
+
+
 def test_feeds_and_senders_never_wait_for_each_other(on):
     """A claim that judges a case while a feed withdraws it: one of them waits, and the message has left."""
     bill()

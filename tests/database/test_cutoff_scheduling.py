@@ -182,6 +182,27 @@ def test_a_warned_case_of_a_corrected_bill_is_closed_and_the_corrected_bill_gets
 
 
 @pytest.mark.parametrize(
+    ("state", "reason"), [("paid", "paid"), ("excluded", "estimate_review"), ("excluded", "under_minimum")]
+)
+def test_a_bill_that_is_corrected_after_its_case_was_closed_gets_another_one(cycle, state, reason):
+    schedule_cases(KEY.cycle)
+    run_sql(
+        "UPDATE cutoff_case SET state = :state, reason = :reason WHERE invoice_number = 'A1'",
+        state=state,
+        reason=reason,
+    )
+    assert schedule_cases(KEY.cycle).added == 0
+    correct(A1=90_000)
+    assert schedule_cases(str(SUPPLEMENT)).added == 1
+    assert every_case() == [
+        ("A1", 1, state, reason, "billed", 12_500),
+        ("A1", 2, "scheduled", None, "corrected", 90_000),
+        ("A2", 1, "scheduled", None, "billed", 12_500),
+    ]
+    assert schedule_cases(KEY.cycle).added == 0
+
+
+@pytest.mark.parametrize(
     ("message", "then", "verdict"),
     [("planned", "cancelled", "leave_out"), ("accepted", "accepted", "withdraw")],
 )

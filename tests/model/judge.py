@@ -323,8 +323,8 @@ class Judge:
         if notice.phone != self.world.customers[self.world.latest(number).customer].phone:
             true.add("former_number")
         if notice.kind == "payment_received":
-            if not self._against(self.sight.cases[number, notice.sequence]) & BY_PAYMENT:
-                true.add("reversed")
+            against = self._against(self.sight.cases[number, notice.sequence])
+            true |= (against - BY_PAYMENT) or ({"reversed"} if not against else set())
         else:
             decision = self._decision_of(notice)
             assert decision is not None
@@ -402,6 +402,17 @@ class Judge:
             all(counts == self.world.paid(number) for number, counts in counted.items()),
             dict(counted),
         )
+
+    def scheduled(self) -> None:
+        """Insist that each bill has a case of what its customer was told last, and of nothing else."""
+        for number, revisions in self.world.bills.items():
+            case, last = self.sight.last_case(number), len(revisions) - 1
+            if revisions[-1].told:
+                self.check(
+                    "each bill that was told has its case", case is not None and case.revision == last, case
+                )
+            else:
+                self.check("no case of what was told no more", case is None or case.state in CLOSED, case)
 
     def decided(self, before: Sight) -> None:
         """Insist that the day's run decided exactly what is due."""

@@ -281,7 +281,8 @@ class Lives(RuleBasedStateMachine):
             self._schedule(kill=self._kill())
 
     def _schedule(self, kill: int = 0) -> None:
-        self._do("schedule", self.product.schedule, kill=kill)
+        if self._do("schedule", self.product.schedule, kill=kill):
+            self.judge.scheduled()
         # No feed tells of what has changed here: nobody looks at it again before it is due.
         self.world.stirred |= {
             self.world.latest(case.invoice_number).customer

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import traceback
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -21,13 +20,12 @@ from tests.model.product import Product
 from tests.model.tally import Tally
 
 
-def run_lives(product: Product, lives: int, actions: int, number: int, *, shrink: bool) -> Tally:
+def run_lives(product: Product, tally: Tally, lives: int, actions: int, number: int, *, shrink: bool) -> None:
     """Run so many lives of so many actions each, and compare so many orders of deliveries.
 
     :param number: of their seed.
     :raises Violation: with the shortest life that was found, in its notes.
     """
-    tally = Tally()
     machine: type[Lives] = type("Lives", (Lives,), {"product": product, "tally": tally})
     phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
     run_state_machine_as_test(
@@ -43,7 +41,6 @@ def run_lives(product: Product, lives: int, actions: int, number: int, *, shrink
         ),
     )
     compare_orders(machine, max(lives // 4, 1), number, shrink=shrink)
-    return tally
 
 
 def main(
@@ -55,13 +52,12 @@ def main(
     answers, sys.stdout = sys.stdout, sys.stderr  # Hypothesis prints too
     product = Product(url)
     while True:
-        began = time.monotonic()
-        found = ""
+        tally, found = Tally(), ""
         try:
-            tally = run_lives(product, lives, actions, first + chunk, shrink=bool(shrink))
+            run_lives(product, tally, lives, actions, first + chunk, shrink=bool(shrink))
         except Exception:  # whatever it is, it is told
-            tally, found = Tally(), traceback.format_exc()
-        told = {"chunk": chunk, "seconds": time.monotonic() - began, "tally": tally.as_json(), "found": found}
+            found = traceback.format_exc()
+        told = {"chunk": chunk, "tally": tally.as_json(), "found": found}
         try:
             answers.write(json.dumps(told) + "\n")
             answers.flush()

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.cutoff.cases import Moment, close_cases
+from fatoura.cutoff.reasons import SETTLED
 from fatoura.cutoff.rules import rules_on
 from fatoura.cutoff.standing import weigh
 
@@ -95,7 +96,9 @@ def _unfounded_without_case(connection: Connection, ids: list[UUID], warnings: s
 
 
 def taken_back(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return which messages "payment received" must not go out: the bill is owed again, or nobody reads them.
+    """Return which messages "payment received" must not go out: it is not so any more, or nobody reads them.
+
+    Also where the bill is owed again and something else leaves its customer out, or was corrected.
 
     :param notice_ids: planned notices that this transaction holds; their sequence is their case's.
     """
@@ -112,6 +115,7 @@ def taken_back(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID,
         text(
             f"""
             SELECT n.id, CASE WHEN s.reason IS NULL THEN 'reversed'
+                WHEN s.reason <> ALL(:settled) THEN s.reason
                 WHEN s.letter_reason IS NOT NULL THEN s.letter_reason
                 WHEN u.phone <> n.phone THEN '{FORMER_NUMBER}' END
             FROM notice n
@@ -120,6 +124,6 @@ def taken_back(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID,
             WHERE n.id = ANY(:ids)
             """
         ),
-        {"ids": ids},
+        {"ids": ids, "settled": sorted(SETTLED)},
     )
     return {notice: reason for notice, reason in rows if reason}

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.calendar import load_calendar
-from fatoura.cutoff.cases import LOCK, OPEN_STATES, Moment, close_cases
+from fatoura.cutoff.cases import CLOSED_STATES, LOCK, OPEN_STATES, Moment, close_cases
 from fatoura.cutoff.rules import rules_on
 from fatoura.cutoff.standing import weigh
 from fatoura.cycles.keys import ExtractKey
@@ -87,9 +87,10 @@ INSERT INTO cutoff_decision (invoice_number, sequence, day, decided_at, moment, 
 SELECT invoice_number, sequence, :day, :now, 'corrected', 'leave_out', 'corrected', :rules, :run_id FROM gone
 """
 
-# A bill that was corrected, and told again, after its case was closed for that gets another one. In the order
-# of the primary key: its index grows at one end.
-_ADD = """
+# A bill that was corrected, and told again, after its case was closed gets another one, whatever closed it:
+# an estimate was under review until then, or what was paid does not do any more. In the order of the primary
+# key: its index grows at one end.
+_ADD = f"""
 INSERT INTO cutoff_case (invoice_number, sequence, cycle_id, subscription_id, customer_reference, district,
                          revision, notice_id, amount_due_millimes, issue_date, due_date, warn_from,
                          opened_because, state_since, created_at)
@@ -101,8 +102,7 @@ LEFT JOIN (
     SELECT DISTINCT ON (invoice_number) * FROM cutoff_case WHERE cycle_id = :cycle_id
     ORDER BY invoice_number, sequence DESC
 ) last USING (invoice_number)
-WHERE last.sequence IS NULL
-   OR (last.state = 'excluded' AND last.reason = 'corrected' AND last.notice_id <> t.notice_id)
+WHERE last.sequence IS NULL OR (last.state IN ({CLOSED_STATES}) AND last.revision < t.revision)
 ORDER BY t.invoice_number
 """
 
@@ -114,7 +114,8 @@ def schedule_cases(cycle_key: str, *, run_id: str | None = None) -> CasesSchedul
     the due date plus the posting grace, in working days, moved to a day on which sending is open. A rerun
     adds what is missing, follows corrections and a changed calendar, and leaves out cases whose invoice was
     corrected to nothing or not told again; a case that is past `scheduled`, or that a warning is on its way
-    of, is closed when its invoice was corrected, and its bill gets another.
+    of, is closed when its invoice was corrected. Whose case is closed, and who is told of a corrected bill,
+    gets another.
 
     :param cycle_key: a cycle's key, or that of one of its supplements, whose run schedules the whole cycle.
     :raises BadInput: when there is no such cycle.
