@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import text
 
+from fatoura import clock
 from fatoura.cutoff.claiming import taken_back, unfounded
 from fatoura.cutoff.deciding import decide_day
 from fatoura.cutoff.feeds import apply_feeds
@@ -334,6 +335,22 @@ def test_what_did_not_leave_by_the_evening_is_decided_anew_with_a_later_day(on):
     [warning] = planned()
     assert warning.sequence == 2
     assert "13/07/2026" in warning.text
+
+
+def test_what_waited_until_the_feeds_were_too_old_never_leaves_and_is_due_another_day(on):
+    bill()
+    on("2026-06-30", fresh=False)
+    watermark(clock.now() - timedelta(hours=29))
+    run_day()
+    [warning] = planned()
+    on("2026-06-30", "12:00", fresh=False)
+    assert send() == {warning.id: "feed_stale"}
+    assert cases() == [("scheduled",)]
+    assert conclude_cases().counts == {"returned": 1}
+    on("2026-07-01")
+    run_day()
+    [warning] = planned()
+    assert send() == {}
 
 
 @pytest.mark.parametrize(("day", "kind"), [("2026-06-22", "due_reminder"), ("2026-06-30", "cutoff_warning")])

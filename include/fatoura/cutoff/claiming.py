@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.cutoff.cases import Moment, close_cases
+from fatoura.cutoff.freshness import freshness
 from fatoura.cutoff.reasons import SETTLED
 from fatoura.cutoff.rules import rules_on
 from fatoura.cutoff.standing import weigh
@@ -27,6 +28,9 @@ NO_CASE = "no_case"
 
 FORMER_NUMBER = "former_number"
 """Why a message is cancelled whose customer has given another number since: tomorrow's goes there."""
+
+FEED_STALE = "feed_stale"
+"""Why a message is cancelled while payments are not known up to now (any more): who knows who has paid?"""
 
 _TO_A_FORMER_NUMBER = """
 SELECT n.id FROM notice n
@@ -46,7 +50,8 @@ _OF_REMINDERS = """(c.invoice_number, c.sequence) IN (
 def unfounded(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return which reminders and warnings must not go out, and why.
 
-    The cases of such warnings are closed; the decision is written down, with its moment ``claim``.
+    The cases of such warnings are closed; the decision is written down, with its moment ``claim``. Where only
+    the feeds have become too old since the day was decided, cases are due again on another day.
 
     :param notice_ids: planned notices that this transaction holds.
     """
@@ -71,6 +76,8 @@ def unfounded(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID, 
         refused |= _unfounded_without_case(
             connection, others, {step.notice for step in rules.steps if step.notice_days}
         )
+    if any(channel.is_stale for channel in freshness(connection, rules)):
+        return dict.fromkeys(ids, FEED_STALE) | refused
     return refused
 
 

@@ -118,6 +118,7 @@ CANCELLED: Mapping[str, str] = {
     "replaced": "a corrected bill replaced it",
     "refused_by_person": "a person refused to send it",
     "no_case": "no case was waiting for it any more",
+    "feed_stale": "it was not known any more who had paid by then",
     "former_number": "it was to go to a number that the customer has given up",
     "reversed": "what had settled the bill was taken back",
     **{reason.value: words for reason, words in REASONS.items()},
