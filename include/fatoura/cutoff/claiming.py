@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.cutoff.cases import Moment, close_cases
-from fatoura.cutoff.freshness import freshness
+from fatoura.cutoff.freshness import freshness, refused_facts
 from fatoura.cutoff.reasons import SETTLED
 from fatoura.cutoff.rules import rules_on
 from fatoura.cutoff.standing import weigh
@@ -30,7 +30,7 @@ FORMER_NUMBER = "former_number"
 """Why a message is cancelled whose customer has given another number since: tomorrow's goes there."""
 
 FEED_STALE = "feed_stale"
-"""Why a message is cancelled while payments are not known up to now (any more): who knows who has paid?"""
+"""Why a message is cancelled while payments, or facts, are not known up to now (any more)."""
 
 _TO_A_FORMER_NUMBER = """
 SELECT n.id FROM notice n
@@ -76,7 +76,7 @@ def unfounded(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID, 
         refused |= _unfounded_without_case(
             connection, others, {step.notice for step in rules.steps if step.notice_days}
         )
-    if any(channel.is_stale for channel in freshness(connection, rules)):
+    if refused_facts(connection) or any(channel.is_stale for channel in freshness(connection, rules)):
         return dict.fromkeys(ids, FEED_STALE) | refused
     return refused
 
