@@ -14,7 +14,7 @@ ARGS ?=
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test lint format bench chaos docs upgrade clean distclean
+.PHONY: help install demo up down status test lint format bench chaos lives docs upgrade clean distclean
 
 help: ## Show this list
 	@echo "make <target>, with further arguments as ARGS=\"…\":"
@@ -52,6 +52,9 @@ bench: $(VENV)/.tests ## Measure speed and memory, as ratios to a bare COPY
 
 chaos: $(VENV)/.tests ## Inject faults into rounds of 1,000 messages, and tell what became of each
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+lives: $(VENV)/.tests ## Live random lives of cut-off cases, and judge each step of them
+	@$(BIN)/python -m tests.model $(ARGS)
 
 docs: install ## Generate what is generated: pinned requirements, settings, DAGs, schema
 	@$(COMPILE) pyproject.toml --output-file requirements.txt

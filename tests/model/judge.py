@@ -294,8 +294,6 @@ class Judge:
         """Judge what was claimed in this step: the last moment at which it could have been kept back."""
         self.tally.met[f"left: {notice.kind}"] += 1
         number = notice.subject
-        if not self.world.is_fresh(self._now()):
-            self.tally.met["left while a feed had become stale since the decision"] += 1
         if notice.kind == "payment_received":
             against = self._against(self.sight.cases[number, notice.sequence])
             self.check("claimed: payment received is still true", against & BY_PAYMENT, notice, against)
@@ -305,6 +303,12 @@ class Judge:
             case = before.cases[decision.case]
             against = self._against(case)
             self.check("claimed: owed and not left out", not against, notice, case, against)
+            self.check(
+                "claimed: on fresh feeds only",
+                self.world.is_fresh(self._now()),
+                notice,
+                self.world.watermarks,
+            )
             waits = case.state == WARNINGS.get(notice.kind, "scheduled")
             if notice.kind in WARNINGS:
                 waits = waits and case.under_way == notice.id
@@ -334,6 +338,8 @@ class Judge:
                 true.add(last.state)
             if case.under_way != notice.id:
                 true.add("no_case")
+            if not self.world.is_fresh(self._now()):
+                true.add("feed_stale")
         self.check("cancelled only for a true reason", notice.reason in true, notice, true)
 
     # --- Lists

@@ -56,7 +56,7 @@ ACTIONS = {
     "plan": 2,
     "send": 3,
     "answer_late": 1,
-    "receive": 3,
+    "receive": 4,
     "conclude": 3,
     "hand_over": 2,
     "list_letters": 2,
@@ -325,8 +325,12 @@ class Lives(RuleBasedStateMachine):
 
     def export_all(self) -> None:
         """The last delivery of a day: all that was told, complete up to now."""
+        self._export_all({})
+
+    def _export_all(self, behind: dict[str, timedelta]) -> None:
         name = f"{self.now:%Y%m%d-%H%M}-{self._next():04d}"
-        self.on_its_way.append(Feed(name, tuple(self.unsent), dict.fromkeys(CHANNELS, self.now)))
+        until = {channel: self.now - behind.get(channel, timedelta()) for channel in CHANNELS}
+        self.on_its_way.append(Feed(name, tuple(self.unsent), until))
         if self.unsent_facts:
             self.on_its_way.append(Feed(name, tuple(self.unsent_facts)))
         self.unsent, self.unsent_facts = [], []
@@ -545,7 +549,8 @@ class Lives(RuleBasedStateMachine):
         if self._one_in(4):
             self._news_comes()
         self.send(most=500, outcome="accepted")
-        self.receive(word=self._one_of(*["delivered"] * 6, "undeliverable", "never"))
+        if not self._one_in(6):  # else their word comes another day
+            self.receive(word=self._one_of(*["delivered"] * 6, "undeliverable", "never"))
         self.conclude()
         if self._one_in(3):
             self.list_letters()
@@ -564,12 +569,17 @@ class Lives(RuleBasedStateMachine):
     def _wake_up_at(self, hour: int, minute: int) -> None:
         day = self.today + ONE_DAY if self._one_in(4) else self._day_of_interest()
         self._pass_to(at(day, hour, minute))
-        self._take_all()
+        match self._one_of(*["fresh"] * 8, "behind", "nothing"):
+            case "fresh":
+                self._take_all()
+            case "behind":  # one channel is not complete up to this morning, or not even to yesterday's
+                lag = self._one_of(timedelta(hours=3), timedelta(hours=26), timedelta(hours=31))
+                self._take_all({self._one_of(*CHANNELS): lag})
         self.apply(kill=0)
 
-    def _take_all(self) -> None:
+    def _take_all(self, behind: dict[str, timedelta] | None = None) -> None:
         earlier = len(self.on_its_way)
-        self.export_all()
+        self._export_all(behind or {})
         self._take([self.on_its_way.pop() for _ in range(len(self.on_its_way) - earlier)])
 
     def _day_of_interest(self) -> date:
