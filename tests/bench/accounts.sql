@@ -66,7 +66,7 @@ FROM unnest(ARRAY['counter', 'post', 'bank', 'web', 'app', 'debit']) channel;
 -- Of the due bills 66 percent are paid and 4 percent too much; 8 percent in part, and 2 percent by cheques
 -- that bounced; of 1 percent a rest is left that is not worth a cut. One payment in ten comes in halves.
 CREATE TEMPORARY TABLE paid ON COMMIT DROP AS
-SELECT bill.*, half, CASE WHEN halves < 0.1 THEN given / 2 ELSE given END AS millimes,
+SELECT bill.*, half, CASE WHEN halves < 0.1 THEN (given + half - 1) / 2 ELSE given END AS millimes,
     md5(invoice || half) AS id
 FROM (
     SELECT bill.*, CASE

@@ -92,11 +92,13 @@ WITH verdict AS (
         notice_kind, notice_id, cycle_id, balance_millimes, evidence, rules_version, run_id)
     SELECT v.invoice_number, v.sequence, :day, :now, :moment,
         CASE WHEN closed.state = 'not_warned' THEN 'letter'
-            WHEN closed.warning_id IS NOT NULL OR n.state IN {SENT} THEN 'withdraw' ELSE 'leave_out' END,
+            WHEN closed.warning_id IS NOT NULL
+                -- Asked for each: joined, all notices of all years would be read, where none is under way.
+                OR (SELECT n.state FROM notice n WHERE n.id = closed.under_way) IN {SENT} THEN 'withdraw'
+            ELSE 'leave_out' END,
         v.why, CAST(:notice_kind AS text), closed.under_way, CAST(:cycle AS int), v.balance_millimes,
         v.evidence, :rules, CAST(:run_id AS text)
     FROM closed JOIN verdict v USING (invoice_number, sequence)
-    LEFT JOIN notice n ON n.id = closed.under_way
     RETURNING invoice_number, sequence, verdict, reason
 )
 SELECT verdict, reason, count(*) FROM decided GROUP BY verdict, reason

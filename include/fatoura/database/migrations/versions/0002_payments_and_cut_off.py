@@ -229,7 +229,7 @@ def upgrade() -> None:
         "cutoff_decision",
         ["cycle_id"],
         unique=False,
-        postgresql_where=sa.text("cycle_id IS NOT NULL"),
+        postgresql_using="brin",
     )
     op.create_index(
         op.f("ix_cutoff_decision_day"), "cutoff_decision", ["day"], unique=False, postgresql_using="brin"
@@ -593,7 +593,7 @@ def downgrade() -> None:
     op.drop_index(
         op.f("ix_cutoff_decision_cycle_id"),
         table_name="cutoff_decision",
-        postgresql_where=sa.text("cycle_id IS NOT NULL"),
+        postgresql_using="brin",
     )
     op.drop_table("cutoff_decision")
     op.drop_index(
