@@ -301,6 +301,29 @@ def test_a_rest_under_the_minimum_a_later_bill_or_a_credit_elsewhere_stop_a_warn
     assert found == {"A1": "under_minimum", "A2": "paid_by_later_bill", "A3": "credit_balance"}
 
 
+def test_a_corrected_bill_that_uses_up_a_credit_opens_the_other_one_again(on):
+    bill("A1", amount=10_000)
+    bill("B1", amount=10_000, issued=date(2026, 5, 1), warn_from=date(2027, 1, 1))
+    pay("B1", 20_000)
+    on("2026-06-30")
+    apply_feeds()
+    assert cases("invoice_number, reason") == [("A1", "credit_balance"), ("B1", "paid")]
+    run_sql(
+        "INSERT INTO extract (id, cycle_id, supplement, source, location, manifest, digest, declared_rows, "
+        "declared_total_millimes, matched_at) OVERRIDING SYSTEM VALUE "
+        "SELECT 2, id, 1, 'landing', 'x', '{}', 'x', 1, 20000, :now FROM cycle WHERE key = '2026-05-T1'",
+        now=clock.now(),
+    )
+    run_sql(
+        "INSERT INTO invoice (extract_id, row_number, cycle_id, invoice_number, revision, "
+        "customer_reference, district, supply, period_start, period_end, amount_due_millimes, due_date, "
+        "issue_date, estimated, bucket, subscription_id) SELECT 2, 1, cycle_id, invoice_number, 1, "
+        "customer_reference, district, supply, period_start, period_end, 20000, due_date, issue_date, false, "
+        "'noticed', subscription_id FROM invoice WHERE invoice_number = 'B1'"
+    )
+    assert apply_feeds().reopened == 1
+
+
 def test_a_flood_is_spread_over_days_the_oldest_first(on, configure, tmp_path):
     from fatoura.settings import get_settings
 

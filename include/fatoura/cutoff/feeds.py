@@ -61,13 +61,17 @@ class FeedsApplied:
         }
 
 
-# A payment may touch the customer's other bills too: what is paid too much, or a later bill that is paid.
+_LATELY = timedelta(hours=1)
+"""So far before the last look is looked again: what was being written then had an earlier time than that."""
+
+# A payment may touch the customer's other bills too: what is paid too much, or a later bill that is paid. So
+# may a corrected bill, which can ask for more than was paid too much.
 _TOUCHED = """
 CREATE TEMPORARY TABLE touched ON COMMIT DROP AS
 WITH invoices AS (
     SELECT invoice_number FROM payment WHERE feed_id = ANY(:feeds)
     UNION SELECT invoice_number FROM set_aside_row
-        WHERE (feed_id = ANY(:feeds) OR settled_at > :since) AND invoice_number IS NOT NULL
+        WHERE (feed_id = ANY(:feeds) OR settled_at > :lately) AND invoice_number IS NOT NULL
     UNION SELECT invoice_number FROM superseded_row
         WHERE (feed_id = ANY(:feeds) OR superseded_by = ANY(:feeds)) AND invoice_number IS NOT NULL
 )
@@ -76,9 +80,11 @@ UNION SELECT customer_reference FROM account_fact WHERE feed_id = ANY(:feeds)
 UNION SELECT was ->> 'customer_reference' FROM superseded_row
     WHERE content = 'facts' AND (feed_id = ANY(:feeds) OR superseded_by = ANY(:feeds))
 UNION SELECT customer_reference FROM set_aside_row
-    WHERE (feed_id = ANY(:feeds) OR settled_at > :since) AND customer_reference IS NOT NULL
+    WHERE (feed_id = ANY(:feeds) OR settled_at > :lately) AND customer_reference IS NOT NULL
 UNION SELECT customer_reference FROM account_fact
     WHERE valid_from > CAST(:since AS date) AND valid_from <= :day
+UNION SELECT i.customer_reference FROM invoice i JOIN extract e ON e.id = i.extract_id
+    WHERE e.supplement > 0 AND e.matched_at > :lately
 UNION SELECT customer_reference FROM cutoff_case WHERE left_out_until < :day
 """
 _OF_THE_TOUCHED = f"""c.customer_reference IN (SELECT customer_reference FROM touched)
@@ -110,8 +116,10 @@ def apply_feeds(*, run_id: str | None = None) -> FeedsApplied:
     moment = Moment("feed", day, rules.version, run_id)
     with locked(LOCK) as connection:
         feeds = connection.scalars(text("SELECT id FROM feed WHERE applied_at IS NULL ORDER BY id")).all()
-        since = connection.scalar(text("SELECT max(applied_at) FROM feed"))
-        connection.execute(text(_TOUCHED), {"feeds": list(feeds), "day": day, "since": since or clock.now()})
+        since = connection.scalar(text("SELECT max(applied_at) FROM feed")) or clock.now()
+        connection.execute(
+            text(_TOUCHED), {"feeds": list(feeds), "day": day, "since": since, "lately": since - _LATELY}
+        )
         applied = FeedsApplied(feeds=len(feeds))
         weigh(connection, _OF_THE_TOUCHED, day=day, rules=rules)
         for (verdict, reason), count in close_cases(connection, moment, letters=False).items():
