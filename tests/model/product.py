@@ -60,16 +60,22 @@ _EMPTIED = (
     "invoice",
     "subscription",
     "stage",
+    "extract",
     "cycle",
 )
 _REVISED = """
 INSERT INTO invoice (extract_id, row_number, cycle_id, invoice_number, revision, customer_reference, district,
     supply, period_start, period_end, amount_due_millimes, due_date, issue_date, estimated, bucket, reason,
     subscription_id)
-SELECT %(revision)s + 1, nextval('pg_temp.row_number'), 1000000, %(number)s, %(revision)s, %(customer)s,
+SELECT %(extract)s, nextval('pg_temp.row_number'), 1000000, %(number)s, %(revision)s, %(customer)s,
     'TUN1', 'both', '2026-04-01', '2026-05-31', %(amount)s, %(due)s, %(issued)s, false, %(bucket)s,
     %(reason)s, s.id
 FROM subscription s WHERE s.customer_reference = %(customer)s ORDER BY s.id DESC LIMIT 1
+"""
+_EXTRACT = """
+INSERT INTO extract (cycle_id, supplement, source, location, manifest, digest, declared_rows,
+    declared_total_millimes, matched_at)
+SELECT 1000000, count(*), 'landing', 'model', '{}', 'x', 1, 0, %(now)s FROM extract RETURNING id
 """
 _TOLD = """
 INSERT INTO notice (kind, subject, sequence, cycle_id, extract_id, subscription_id, district, phone, language,
@@ -241,7 +247,9 @@ class Product:
             "now": clock.now(),
         }
         with self._db.transaction():
-            self._db.execute(_REVISED, values)
+            row = self._db.execute(_EXTRACT, values).fetchone()
+            assert row is not None
+            self._db.execute(_REVISED, {**values, "extract": row.id})
             if bill.told:
                 self._db.execute(_TOLD, values)
 

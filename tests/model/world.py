@@ -136,9 +136,11 @@ class World:
         self.stirred -= {self._customer_of(one) for one in named}
 
     def bill(self, bill: Bill) -> None:
-        """A bill is issued, or corrected. No feed tells of that."""
-        self.bills.setdefault(bill.number, []).append(bill)
-        self.stirred.add(bill.customer)
+        """A bill is issued, or corrected. Nobody looks at its customer's others for a new one."""
+        revisions = self.bills.setdefault(bill.number, [])
+        revisions.append(bill)
+        if len(revisions) == 1:
+            self.stirred.add(bill.customer)
 
     def settle(self, feed: Feed, row: Payment | Fact) -> None:
         """A person has seen to a row that was set aside."""
