@@ -60,13 +60,20 @@ class Moment:
         }
 
 
-# Whoever claims a message holds it while its case is judged. To wait for that before any case is touched
-# keeps the two from waiting for each other, and tells whether the message has left.
-_HOLD = """
-SELECT n.id FROM standing s JOIN cutoff_case c USING (invoice_number, sequence)
-JOIN notice n ON n.id = c.under_way
-WHERE n.state = 'planned' AND (s.reason IS NOT NULL OR (:letters AND s.letter_reason IS NOT NULL))
-ORDER BY n.id FOR UPDATE OF n
+# What has not left yet does not leave any more. Whoever claims a message holds it while its case is judged:
+# to wait for that before any case is touched keeps the two from waiting for each other, and tells whether the
+# message has left. Each is looked up by its id, never among the planned ones: the planner's statistics lag
+# behind a day's planning, and it takes for empty an index that holds all of them.
+_CALL_BACK = """
+WITH held AS (
+    SELECT n.id, coalesce(s.reason, s.letter_reason) AS reason
+    FROM standing s JOIN cutoff_case c USING (invoice_number, sequence)
+    JOIN notice n ON n.id = c.under_way
+    WHERE n.state || '' = 'planned' AND (s.reason IS NOT NULL OR (:letters AND s.letter_reason IS NOT NULL))
+    ORDER BY n.id FOR UPDATE OF n
+)
+UPDATE notice n SET state = 'cancelled', reason = held.reason, state_since = :now, final_at = :now
+FROM held WHERE n.id = held.id
 """
 _CLOSE = f"""
 WITH verdict AS (
@@ -81,12 +88,7 @@ WITH verdict AS (
         under_way = NULL
     FROM verdict v
     WHERE c.invoice_number = v.invoice_number AND c.sequence = v.sequence AND c.state IN ({OPEN_STATES})
-    RETURNING c.invoice_number, c.sequence, c.state, c.reason, old.under_way, c.warning_id
-), called_back AS (
-    -- What has not left yet does not leave any more.
-    UPDATE notice n SET state = 'cancelled', reason = closed.reason, state_since = :now, final_at = :now
-    FROM closed WHERE n.id = closed.under_way AND n.state = 'planned'
-    RETURNING n.id
+    RETURNING c.invoice_number, c.sequence, c.state, old.under_way, c.warning_id
 ), decided AS (
     INSERT INTO cutoff_decision (invoice_number, sequence, day, decided_at, moment, verdict, reason,
         notice_kind, notice_id, cycle_id, balance_millimes, evidence, rules_version, run_id)
@@ -113,8 +115,9 @@ def close_cases(connection: Connection, moment: Moment, *, letters: bool) -> dic
 
     :param letters: also close, as not warned, those that no message can reach.
     """
-    connection.execute(text(_HOLD), {"letters": letters})
-    rows = connection.execute(text(_CLOSE), {**moment.values, "letters": letters})
+    values = {**moment.values, "letters": letters}
+    connection.execute(text(_CALL_BACK), values)
+    rows = connection.execute(text(_CLOSE), values)
     return {(verdict, reason): count for verdict, reason, count in rows}
 
 

@@ -60,10 +60,16 @@ class ListMade:
     closed: int = 0
 
 
+# Each case is looked up by its key, never by its state: the planner's statistics know nothing of those that
+# have moved just now, and it would go through all that was weighed once for each of them.
+_CASES = """standing s CROSS JOIN LATERAL (
+            SELECT * FROM cutoff_case k
+            WHERE k.invoice_number = s.invoice_number AND k.sequence = s.sequence OFFSET 0
+        ) c"""
 _ADD = {
-    ListKind.LETTERS: """
+    ListKind.LETTERS: f"""
         SELECT c.invoice_number, c.sequence, s.balance_millimes, d.notice_id, NULL::timestamptz, NULL::bigint
-        FROM standing s JOIN cutoff_case c USING (invoice_number, sequence)
+        FROM {_CASES}
         LEFT JOIN LATERAL (
             SELECT notice_id FROM cutoff_decision d
             WHERE d.invoice_number = c.invoice_number AND d.sequence = c.sequence AND d.verdict = 'letter'
@@ -71,18 +77,18 @@ _ADD = {
         ) d ON true
         WHERE c.state = 'not_warned'
     """,
-    ListKind.HAND_OVER: """
+    ListKind.HAND_OVER: f"""
         SELECT c.invoice_number, c.sequence, s.balance_millimes, c.warning_id, c.warned_at, r.id
-        FROM standing s JOIN cutoff_case c USING (invoice_number, sequence)
+        FROM {_CASES}
         LEFT JOIN LATERAL (
             SELECT id FROM receipt WHERE notice_id = c.warning_id AND status = 'delivered'
             ORDER BY match = 'moved' DESC, id LIMIT 1
         ) r ON true
         WHERE c.state = 'handed_over'
     """,
-    ListKind.CALL_BACK: """
+    ListKind.CALL_BACK: f"""
         SELECT c.invoice_number, c.sequence, s.balance_millimes, c.warning_id, c.warned_at, NULL::bigint
-        FROM standing s JOIN cutoff_case c USING (invoice_number, sequence)
+        FROM {_CASES}
     """,
 }
 _NOT_LISTED = """NOT EXISTS (

@@ -667,7 +667,8 @@ cutoff_case = Table(
     _instant("created_at", nullable=False, server_default=func.now()),
     _one_of("state", *CaseState),
     _one_of("opened_because", "billed", "reversal", "left_out_no_more", "corrected"),
-    Index(None, "cycle_id"),
+    # The cases of a cycle lie together, but for those that have moved since.
+    Index(None, "cycle_id", postgresql_using="brin"),
     Index(None, "customer_reference"),
     Index(None, "warn_from", postgresql_where=text("state = 'scheduled'")),
     Index(None, "due_date", postgresql_where=text("state = 'scheduled'")),

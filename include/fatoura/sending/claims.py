@@ -73,10 +73,11 @@ _CHOSEN = """
     ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
 """
 _CHECKED = "SELECT id FROM notice WHERE id = ANY(:held) AND state = 'planned'"
+# By their ids, never among all that is planned, which the planner takes for little.
 _WITHDRAW = """
     UPDATE notice SET state = 'cancelled', state_since = :now, final_at = :now, reason = found.reason
     FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS found (id, reason)
-    WHERE notice.id = found.id AND state = 'planned'
+    WHERE notice.id = found.id AND state || '' = 'planned'
 """
 _CLAIM = """
     WITH chosen AS (

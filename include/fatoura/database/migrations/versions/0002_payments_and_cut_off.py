@@ -151,7 +151,9 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_cutoff_case_customer_reference"), "cutoff_case", ["customer_reference"], unique=False
     )
-    op.create_index(op.f("ix_cutoff_case_cycle_id"), "cutoff_case", ["cycle_id"], unique=False)
+    op.create_index(
+        op.f("ix_cutoff_case_cycle_id"), "cutoff_case", ["cycle_id"], unique=False, postgresql_using="brin"
+    )
     op.create_index(
         op.f("ix_cutoff_case_due_date"),
         "cutoff_case",
@@ -621,7 +623,7 @@ def downgrade() -> None:
         table_name="cutoff_case",
         postgresql_where=sa.text("state = 'scheduled'"),
     )
-    op.drop_index(op.f("ix_cutoff_case_cycle_id"), table_name="cutoff_case")
+    op.drop_index(op.f("ix_cutoff_case_cycle_id"), table_name="cutoff_case", postgresql_using="brin")
     op.drop_index(op.f("ix_cutoff_case_customer_reference"), table_name="cutoff_case")
     op.drop_table("cutoff_case")
     op.drop_index(op.f("ix_account_fact_feed_id"), table_name="account_fact")
