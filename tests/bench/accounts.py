@@ -62,7 +62,7 @@ FROM notice WHERE state = 'planned' AND mod(hashtext(subject), 50) = 0
 def seed(db: psycopg.Connection[Any], customers: int) -> None:
     """Fill a fresh database, with statistics as autovacuum leaves them.
 
-    :param customers: each with one bill that is due, and six others; not a multiple of 7919.
+    :param customers: each with one bill that is due, and six others.
     """
     with db.transaction():
         _client(db).execute(_SEED.read_bytes(), {"n": customers, "warned": WARNED, "now": NOW})

@@ -13,6 +13,7 @@ from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import yaml
 
 from fatoura.settings import PROJECT_ROOT
@@ -86,6 +87,7 @@ def _once(ground: Ground, cases: int, rules: Path) -> dict[str, float]:
     def step(name: str, *arguments: object, what: str = "") -> dict[str, Any]:
         ended = ground.run(["tests.bench.cutoff_step", name, *arguments], environment)
         found[what or name] = ended.answer["seconds"]
+        found[f"{name} cpu"] = ended.answer["cpu"] + ended.server_cpu
         for kind, value in (("peak", ended.answer["peak"]), ("session", ended.backend)):
             found[kind] = max(found.get(kind, 0), value)
         outcome: dict[str, Any] = ended.answer["outcome"]
@@ -95,7 +97,8 @@ def _once(ground: Ground, cases: int, rules: Path) -> dict[str, float]:
         with ground.connect(_DATABASE) as db:
             bare = _bare(db, cases)
             cycle = _insist_on_all(step("decide"), cases)
-            found["bare"] = median([*bare, *_bare(db, cases)])
+            bare += _bare(db, cases)
+            found["bare"], found["bare cpu"] = map(median, zip(*bare, strict=True))
             found["planned"] = planned = step("plan", cycle)["planned"]
             claims = min(_CLAIMS, planned // (3 * CLAIMED_AT_ONCE))
             unchecked = step("claim", cycle, claims, "unchecked", what="unchecked")
@@ -114,13 +117,14 @@ def _once(ground: Ground, cases: int, rules: Path) -> dict[str, float]:
     return found
 
 
-def _bare(db: psycopg.Connection[Any], cases: int) -> list[float]:
-    """Return the seconds of some bare SELECTs, each to its end."""
+def _bare(db: psycopg.Connection[Any], cases: int) -> list[tuple[float, float]]:
+    """Return the seconds of some bare SELECTs, each to its end, and those of processors."""
+    session = psutil.Process(db.info.backend_pid)
     seconds = []
     for _ in range(_BARE_TIMES):
-        began = time.monotonic()
+        cpu, began = sum(session.cpu_times()[:2]), time.monotonic()
         row = db.execute(accounts.BARE).fetchone()
-        seconds.append(time.monotonic() - began)
+        seconds.append((time.monotonic() - began, sum(session.cpu_times()[:2]) - cpu))
         if row is None or row[0] != cases:
             raise BenchError(f"the bare SELECT has counted {row}, where {cases:,} bills are due")
     return seconds
@@ -151,6 +155,7 @@ def _measures(found: Mapping[str, Sequence[float]], cases: int) -> list[Measure]
     return [
         tell("bare SELECT of what each bill has left", "bare"),
         tell("deciding them", "decide", beside="bare", limit=_RATIO),
+        tell("… in processor time, the SELECT as well", "decide cpu", beside="bare cpu"),
         tell(f"planning {planned} messages", "plan"),
         tell(f"claims of {CLAIMED_AT_ONCE} messages, unchecked", "unchecked rate", "/s"),
         tell("… each judged once more", "claim rate", "/s", beside="unchecked rate"),
