@@ -159,7 +159,12 @@ class Lives(RuleBasedStateMachine):
     # --- Customers and their banks
 
     def pay(self) -> None:
-        number = self._pick(sorted(self.world.bills))
+        warned = [
+            case.invoice_number
+            for case in self.judge.sight.cases.values()
+            if case.state in ("warned", "warned_again", "handed_over")
+        ]
+        number = self._pick(warned if warned and self._one_in(2) else sorted(self.world.bills))
         how = self._one_of("all", "all", "all", "most", "part", "over", "two bills", "unknown")
         owed = max(self.world.balance(number, -1), 1_000)
         amount = {"most": max(owed - 4_999, 1), "part": max(owed // 2, 1), "over": owed + 90_000}.get(
@@ -572,7 +577,16 @@ class Lives(RuleBasedStateMachine):
 
     def _news_comes(self) -> None:
         """Something is told, and loaded, that nobody has taken up when the next message is claimed."""
-        getattr(self, self._one_of("pay", "pay", "reverse", "correct_payment", "state_fact", "change_fact"))()
+        what = (
+            "pay",
+            "pay",
+            "reverse",
+            "correct_payment",
+            "state_fact",
+            "change_fact",
+            "change_subscription",
+        )
+        getattr(self, self._one_of(*what))()
         self._take_all()
 
     def early_morning(self) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fatoura.calendar import days as calendar_days
-from fatoura.cutoff import claiming, deciding, feeds, lists, settling, standing
+from fatoura.cutoff import claiming, deciding, feeds, lists, scheduling, settling, standing
 from fatoura.feeds import merging
 from fatoura.payments import loading
 from fatoura.sending import checks
@@ -15,8 +14,6 @@ from fatoura.sending import checks
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
-
-Fault = "Callable[[], None]"
 
 
 def _sql(module: ModuleType, name: str, old: str, new: str) -> Callable[[], None]:
@@ -50,6 +47,10 @@ def _shorter_notice() -> None:
     calendar_days.Calendar.earliest_cut = (  # type: ignore[method-assign]
         lambda self, day, notice_days, no_cut_on: earliest(self, day, notice_days - 1, no_cut_on)
     )
+
+
+def _letters_every_day() -> None:
+    lists._WHICH[lists.ListKind.LETTERS] = "c.state = 'not_warned'"
 
 
 def _last_come_stands() -> None:
@@ -104,14 +105,14 @@ FAULTS: Mapping[str, Callable[[], None]] = {
     ),
     "who has paid in time is not thanked": _instead(feeds, "_confirm", lambda *_: None),
     "warnings of a day have no limit": _sql(deciding, "_NOTIFY", "OR place <= :most", "OR true"),
-    "letters are written every day": _sql(
-        lists, "_NOT_LISTED", "NOT EXISTS (", "NOT EXISTS (SELECT WHERE false) OR NOT EXISTS ("
-    ),
+    "letters are written every day": _letters_every_day,
     "reminders go out every day": _sql(deciding, "_NOT_YET_DUE", "AND n.state <> 'cancelled'", "AND false"),
-    "a former number is as good": _all_of(
-        _sql(claiming, "_TO_A_FORMER_NUMBER", "AND s.phone <> n.phone", "AND false")
+    "a former number is as good": _sql(
+        claiming, "_TO_A_FORMER_NUMBER", "AND s.phone <> n.phone", "AND false"
+    ),
+    "nobody looks when a fact ends": _sql(feeds, "_TOUCHED", "left_out_until < :day", "false"),
+    "a corrected bill gets no other case": _sql(
+        scheduling, "_ADD", "AND last.revision < t.revision", "AND false"
     ),
 }
 """What is wrong with each mutant, in words, and how it is put in."""
-
-del timedelta
