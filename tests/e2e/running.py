@@ -142,8 +142,11 @@ class RunningStack:
     def nothing_starts_by_itself(self) -> Iterator[None]:
         """Pause the look at the landing folder: runs by hand find an extract where it lies."""
         self.stack.api._request("PATCH", "/dags/extract_landing", json={"is_paused": True})
-        # A look that had begun before the pause goes on, and would still see what lands now.
-        eventually(self._nobody_looks)
+        # A look that had begun before the pause goes on, and would still see what lands now. So does one
+        # that the scheduler queues in a round for which it had read that nothing is paused.
+        for _ in range(5):
+            time.sleep(1)
+            eventually(self._nobody_looks)
         try:
             yield
         finally:
