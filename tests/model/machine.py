@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST = 3
+MOST = 4
 """Warnings of one day, by the rules of these lives."""
 
 AMOUNTS = (4_000, 5_000, 12_500, 85_352)
@@ -49,7 +49,7 @@ LAGS = (timedelta(), timedelta(minutes=30), timedelta(hours=4), timedelta(hours=
 ACTIONS = {
     # Whole stretches of days, which bring a life forward.
     "working_day": 16,
-    "early_morning": 8,
+    "early_morning": 12,
     # The product's steps, each at any time.
     "apply": 4,
     "decide": 2,
@@ -80,6 +80,16 @@ ACTIONS = {
     "days_pass": 1,
 }
 """What can happen, and how often beside the others."""
+
+MEANWHILE = {
+    "pay": 6,
+    "reverse": 8,
+    "correct_payment": 2,
+    "state_fact": 1,
+    "change_fact": 2,
+    "change_subscription": 1,
+}
+"""What happens while a life is brought forward, and how often beside the others."""
 
 OUTSIDE = frozenset(list(ACTIONS)[list(ACTIONS).index("pay") :])
 """What happens outside the product. The steps of the product count themselves."""
@@ -118,7 +128,7 @@ class Lives(RuleBasedStateMachine):
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         self._data = data
-        for number in range(1, self._up_to(5) + 1):
+        for number in range(1, self._up_to(8) + 1):
             customer = Customer(f"{number:09d}", phone=f"+2162000{number:04d}")
             self.world.customers[customer.reference] = customer
             self.product.subscribe(customer, customer.phone)
@@ -131,8 +141,14 @@ class Lives(RuleBasedStateMachine):
         self._data = data
         self.tally.actions[action] += 1
         if action in OUTSIDE:
-            self.tally.steps[action] += 1
-        getattr(self, action)()
+            self._happens(action)
+        else:
+            getattr(self, action)()
+
+    def _happens(self, what: str) -> None:
+        """Let something happen outside the product: one step."""
+        self.tally.steps[what] += 1
+        getattr(self, what)()
 
     # --- Drawing
 
@@ -281,7 +297,7 @@ class Lives(RuleBasedStateMachine):
         self.product.bill(bill, 0)
 
     def new_bill(self) -> None:
-        if len(self.world.bills) < 12 and self.today < LAST - 60 * ONE_DAY:
+        if len(self.world.bills) < 30 and self.today < LAST - 60 * ONE_DAY:
             self._bill(self._pick(sorted(self.world.customers)))
             self._schedule()
 
@@ -586,18 +602,26 @@ class Lives(RuleBasedStateMachine):
             "change_fact",
             "change_subscription",
         )
-        getattr(self, self._one_of(*what))()
+        self._happens(self._one_of(*what))
         self._take_all()
 
     def early_morning(self) -> None:
-        self._wake_up_at(6, 0)
+        """The hand-over to the field teams, as often as not on the next day that a customer was told."""
+        told = [
+            case.cut_from
+            for case in self.judge.sight.cases.values()
+            if case.state == "warned_again" and case.cut_from and case.cut_from > self.today
+        ]
+        self._wake_up_at(6, 0, min(told, default=None) if self._one_in(2) else None)
         self.hand_over()
         if self._one_in(3):
             self.list_call_backs()
 
-    def _wake_up_at(self, hour: int, minute: int) -> None:
-        day = self.today + ONE_DAY if self._one_in(4) else self._day_of_interest()
+    def _wake_up_at(self, hour: int, minute: int, day: date | None = None) -> None:
+        day = day or (self.today + ONE_DAY if self._one_in(4) else self._day_of_interest())
         self._pass_to(at(day, hour, minute))
+        for _ in range(self._one_of(0, 0, 1, 2, 4, 8)):
+            self._happens(self._one_of(*[name for name, n in MEANWHILE.items() for _ in range(n)]))
         match self._one_of(*["fresh"] * 8, "behind", "nothing"):
             case "fresh":
                 self._take_all()

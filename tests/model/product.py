@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
-from psycopg.rows import namedtuple_row
+from psycopg.rows import namedtuple_row, tuple_row
 
 from fatoura import clock
 from fatoura.accounts.loading import FACTS
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 GATEWAY = "fatoura_sms"
 BILLING, BILLING_ID = "2026-06-T1", 1_000_000
-KINDS = ("due_reminder", "cutoff_warning", "cutoff_second_warning", "payment_received")
 
 _EMPTIED = (
     "cutoff_list_line",
@@ -149,6 +148,17 @@ class Line(NamedTuple):
     @property
     def case(self) -> tuple[str, int]:
         return self.invoice_number, self.sequence
+
+
+_CASES = f"SELECT {', '.join(Case._fields)} FROM cutoff_case".encode()
+_NOTICES = (
+    f"SELECT {', '.join(Notice._fields)} FROM notice WHERE kind NOT IN ('bill', 'bill_correction')".encode()
+)
+_DECISIONS = f"SELECT {', '.join(Decision._fields)} FROM cutoff_decision ORDER BY id".encode()
+_LINES = (
+    b"SELECT k.kind, k.day, l.invoice_number, l.sequence, l.balance_millimes, l.notice_id, l.receipt_id "
+    b"FROM cutoff_list_line l JOIN cutoff_list k ON k.id = l.list_id"
+)
 
 
 @dataclass(frozen=True)
@@ -357,20 +367,9 @@ class Product:
         return row.id if row else None
 
     def look(self) -> Sight:
-        cases = self._db.execute(f"SELECT {', '.join(Case._fields)} FROM cutoff_case".encode())
-        notices = self._db.execute(
-            f"SELECT {', '.join(Notice._fields)} FROM notice WHERE kind = ANY(%s)".encode(), [list(KINDS)]
-        )
-        decisions = self._db.execute(
-            f"SELECT {', '.join(Decision._fields)} FROM cutoff_decision ORDER BY id".encode()
-        )
-        lines = self._db.execute(
-            "SELECT k.kind, k.day, l.invoice_number, l.sequence, l.balance_millimes, l.notice_id, "
-            "l.receipt_id FROM cutoff_list_line l JOIN cutoff_list k ON k.id = l.list_id"
-        )
-        return Sight(
-            {(row.invoice_number, row.sequence): Case(*row) for row in cases},
-            {row.id: Notice(*row) for row in notices},
-            [Decision(*row) for row in decisions],
-            [Line(*row) for row in lines],
-        )
+        with self._db.cursor(row_factory=tuple_row) as cursor:
+            cases = [Case(*row) for row in cursor.execute(_CASES)]
+            notices = [Notice(*row) for row in cursor.execute(_NOTICES)]
+            decisions = [Decision(*row) for row in cursor.execute(_DECISIONS)]
+            lines = [Line(*row) for row in cursor.execute(_LINES)]
+        return Sight({case.key: case for case in cases}, {one.id: one for one in notices}, decisions, lines)

@@ -14,7 +14,7 @@ from rich.table import Table
 # What must have happened, and been judged, in ten thousand steps; each at least so often.
 REACHED = {
     "paths": {
-        "warned → warned_again → handed_over": 20,
+        "warned → warned_again → handed_over": 6,
         "handed_over → paid": 1,
         "warned → paid": 3,
         "warned_again → paid": 1,
