@@ -23,12 +23,18 @@ class Purpose(StrEnum):
     BILLING = "billing"  # an extract's bills, and corrections of them
     CUTOFF = "cutoff"  # a day's reminders and warnings
     PAYMENT_RECEIVED = "payment_received"  # a day's payments after a warning
+    WELCOME = "welcome"  # a day's new subscribers, and those with a new number
+    CODES = "codes"  # a day's one-time codes of the web site
+    SUBSCRIPTION_NEWS = "subscription_news"  # a day's renewals announced, renewed and lapsed
 
 
 SENT_BY: dict[Purpose, str] = {
     Purpose.BILLING: "billing_cycle",
     Purpose.CUTOFF: "cutoff_warnings",
     Purpose.PAYMENT_RECEIVED: "payment_confirmations",
+    Purpose.WELCOME: "enrolment_intake",
+    Purpose.CODES: "the web site",
+    Purpose.SUBSCRIPTION_NEWS: "annual_fee_renewals",
 }
 """The workflow whose task `send` takes the notices of such a cycle, for those who have to clear it."""
 
@@ -80,6 +86,9 @@ def billing_cycle_id(connection: Connection, cycle_key: str) -> int:
 _HOLDS = {
     Purpose.CUTOFF: "the reminders and warnings of a day",
     Purpose.PAYMENT_RECEIVED: "a day's messages that a payment was received",
+    Purpose.WELCOME: "a day's welcome messages",
+    Purpose.CODES: "a day's one-time codes",
+    Purpose.SUBSCRIPTION_NEWS: "a day's messages about subscriptions",
 }
 
 

@@ -80,7 +80,7 @@ cycle = Table(
     Column("purpose", Text, nullable=False, server_default="billing"),
     Column("issue_date", Date, nullable=False, comment="of its bills; of any other cycle, its day"),
     _instant("created_at", nullable=False, server_default=func.now()),
-    _one_of("purpose", "billing", "cutoff", "payment_received"),
+    _one_of("purpose", "billing", "cutoff", "payment_received", "welcome", "codes", "subscription_news"),
     comment="What is planned, sent and settled together: a billing cycle, a day's cut-off warnings, …",
 )
 
@@ -166,21 +166,45 @@ invoice = Table(
 
 # --- Subscriptions -----------------------------------------------------------------------------------
 
+customer = Table(
+    "customer",
+    metadata,
+    Column("customer_reference", Text, primary_key=True),
+    Column("district", Text, nullable=False),
+    Column("contract", Text, nullable=False),
+    Column("told_in", Text, nullable=False, comment="name of the feed that stands"),
+    Column("feed_id", Integer, nullable=False),
+    _one_of("contract", "open", "closed"),
+    comment="The utility's customers, as it told them last: who can subscribe. Those with a bill can, too.",
+)
+
 subscription = Table(
     "subscription",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("customer_reference", Text, nullable=False),
-    Column("phone", Text, nullable=False, info=PERSONAL, comment="E.164"),
+    Column("phone", Text, nullable=False, info=PERSONAL, comment="E.164; sealed where that is set up"),
     Column("language", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="active"),
+    Column("state_reason", Text, comment="why it is suspended, lapsed or ended; a code"),
     Column("channel", Text, nullable=False, comment="how consent was given"),
     Column("consent_date", Date, nullable=False),
+    Column(
+        "proven_at",
+        DateTime(timezone=True),
+        comment="when a message reached this phone, or its code came back",
+    ),
     Column("study_arm", Text, comment="set by a study; the control arm is held out"),
+    Column(
+        "began_on", Date, comment="the day from which its years are counted; null: not yet taken up by fees"
+    ),
+    Column("paid_until", Date, comment="the last day that is paid for, waived or free"),
+    Column("free_because", Text, comment="trial, or a code of an exemption: its years are waived"),
     _instant("created_at", nullable=False, server_default=func.now()),
     _instant("changed_at", nullable=False, server_default=func.now()),
+    _instant("ended_at", comment="when its customer left, or its contract ended"),
     _one_of("language", "ar", "fr"),
-    _one_of("state", "active", "suspended", "ended"),
+    _one_of("state", "active", "suspended", "lapsed", "ended"),
     _one_of("channel", "coupon", "web"),
     _one_of("study_arm", "treatment", "control"),
     Index(
@@ -189,6 +213,55 @@ subscription = Table(
         unique=True,
         postgresql_where=text("state <> 'ended'"),
     ),
+    Index("ix_subscription_phone", "phone", postgresql_where=text("state <> 'ended'")),
+    Index("ix_subscription_paid_until", "paid_until", postgresql_where=text("state <> 'ended'")),
+)
+
+consent = Table(
+    "consent",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("customer_reference", Text, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("act", Text, nullable=False, comment="given; changed: another number or language; revoked"),
+    Column("wording_version", Text, comment="of the text that was agreed to; null where it is revoked"),
+    Column("language", Text, comment="of that text"),
+    Column("channel", Text, nullable=False),
+    Column(
+        "evidence", Text, nullable=False, comment="a scan id, the id of a code's verification, a file and row"
+    ),
+    Column("given_on", Date, nullable=False, comment="the day of the signature, or of the act"),
+    _instant("recorded_at", nullable=False),
+    Column("recorded_by", Text, nullable=False, comment="a workflow's run, the site, or a person's name"),
+    _one_of("act", "given", "changed", "revoked"),
+    _one_of("channel", "coupon", "web", "clerk", "keyword", "import", "utility"),
+    Index(None, "customer_reference"),
+    comment="Who agreed to what, when, and by which evidence. Rows are never changed or removed: revoking "
+    "is a row of its own. Holds no phone number.",
+)
+
+coupon = Table(
+    "coupon",
+    metadata,
+    Column("coupon_id", Text, primary_key=True),
+    Column("scan_id", Text, nullable=False),
+    Column("customer_reference", Text, nullable=False),
+    Column("phone", Text, info=PERSONAL, comment="E.164; sealed where that is set up; null once erased"),
+    Column("language", Text, nullable=False),
+    Column("signed_on", Date, nullable=False),
+    Column("wording_version", Text, nullable=False),
+    Column("crossed_out", Boolean, nullable=False),
+    Column("told_in", Text, nullable=False, comment="name of the batch that stands"),
+    Column("feed_id", Integer, nullable=False),
+    Column("outcome", Text, comment="what became of it; null: not judged yet"),
+    Column("reason", Text, comment="why a clerk has to look at it; a code"),
+    Column("subscription_id", BigInteger),
+    _instant("judged_at"),
+    Column("judged_by", Text, comment="the clerk, where one has decided"),
+    Index(None, "customer_reference"),
+    Index("ix_coupon_unjudged", "feed_id", postgresql_where=text("outcome IS NULL")),
+    Index("ix_coupon_waiting", "coupon_id", postgresql_where=text("outcome = 'waits'")),
+    comment="Captured coupons, as they stand: a later batch may tell one again, or crossed out.",
 )
 
 # --- Notices, attempts, receipts ---------------------------------------------------------------------
@@ -450,7 +523,7 @@ feed = Table(
     _instant("loaded_at", nullable=False),
     _instant("applied_at", comment="when cut-off cases took it up; null: still to be done"),
     UniqueConstraint("content", "name"),
-    _one_of("content", "payments", "facts"),
+    _one_of("content", "payments", "facts", "customers", "coupons", "departures", "fee_results"),
     _one_of("source", "landing", "database", "push", "command"),
     Index("ix_feed_unapplied", "id", postgresql_where=text("applied_at IS NULL")),
     comment="What other systems told of payments and accounts, one row a delivery.",
@@ -565,7 +638,7 @@ superseded_row = Table(
     Column("feed_id", Integer, nullable=False, comment="the feed that said so"),
     Column("superseded_by", Integer, nullable=False, comment="the feed that stands instead"),
     _instant("superseded_at", nullable=False),
-    _one_of("content", "payments", "facts"),
+    _one_of("content", "payments", "facts", "customers", "coupons", "departures", "fee_results"),
     Index(None, "subject"),
     comment="Payments and facts as they stood before a correction.",
 )
@@ -586,7 +659,7 @@ set_aside_row = Table(
     _instant("settled_at", comment="when a person, or a good row of the same id, settled it"),
     Column("settled_by", Text),
     Column("settlement", Text, comment="in a person's words, or the feed that brought the good row"),
-    _one_of("content", "payments", "facts"),
+    _one_of("content", "payments", "facts", "customers", "coupons", "departures", "fee_results"),
     Index(
         "ix_set_aside_row_pending_invoice",
         "invoice_number",
@@ -615,7 +688,7 @@ feed_refusal = Table(
     Column("channels", ARRAY(Text), comment="that its payments are of; null: not known, so perhaps all"),
     _instant("first_refused_at", nullable=False),
     _instant("refused_at", nullable=False, comment="at the last look"),
-    _one_of("content", "payments", "facts"),
+    _one_of("content", "payments", "facts", "customers", "coupons", "departures", "fee_results"),
     comment="Feeds in the landing folder that are refused as a whole. While one lies there, the watermarks "
     "of its channels stay where they are: something is missing.",
 )

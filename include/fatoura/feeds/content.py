@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fatoura.feeds.records import Flaw, Record
 
-ContentName = Literal["payments", "facts"]
+ContentName = Literal["payments", "facts", "customers", "coupons", "departures", "fee_results"]
 
 M = TypeVar("M", bound=FeedManifest)
 
