@@ -84,6 +84,13 @@ class Settings(BaseSettings):
         Path(__file__).with_name("quality") / "suite.yaml", description="Row and batch rules of an extract."
     )
 
+    # Privacy
+    phone_key_file: Path | None = Field(
+        None,
+        description="File with the key that phone numbers are sealed with in the database, and former ones on "
+        "further lines (`fatoura phones key` makes it; keep a copy elsewhere); empty: they are not sealed.",
+    )
+
     # Sending
     sms_conn_ids: str = Field(
         "fatoura_sms",
@@ -264,6 +271,9 @@ class Settings(BaseSettings):
             fill(self, "landing", str(self.home / self.landing))
         fill(self, "reports", self.home / self.reports if self.reports != Path() else self.var / "reports")
         fill(self, "lists", self.home / self.lists if self.lists != Path() else self.var / "lists")
+        if self.phone_key_file is not None:
+            blank = self.phone_key_file == Path()
+            fill(self, "phone_key_file", None if blank else self.home / self.phone_key_file)
         if self.statement_forms is not None:
             fill(self, "statement_forms", self.home / self.statement_forms)
         if self.receipt_secret_file == Path():
