@@ -1,7 +1,7 @@
 """The one place that seals phone numbers for the database, and opens them where a message needs its number.
 
 Called by every door that takes a number in (`sealed`), and by sending and clerks' files (`opened`). The key
-lies in a file outside the database; without one, numbers are kept as they are and all of this changes nothing.
+lies in a file outside the database; without one, numbers are kept as they are and all this changes nothing.
 """
 
 from __future__ import annotations

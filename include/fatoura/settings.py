@@ -87,8 +87,8 @@ class Settings(BaseSettings):
     # Privacy
     phone_key_file: Path | None = Field(
         None,
-        description="File with the key that phone numbers are sealed with in the database, and former ones on "
-        "further lines (`fatoura phones key` makes it; keep a copy elsewhere); empty: they are not sealed.",
+        description="File with the key that phone numbers are sealed with in the database, and former ones "
+        "on further lines (`fatoura phones key` makes it: keep a copy elsewhere); empty: none are sealed.",
     )
 
     # Sending
