@@ -53,6 +53,8 @@ class Kind:
     """The most segments that a message may take."""
     in_doubt: InDoubt
     check: Check | None
+    asked_for: bool
+    """Whether whoever holds the phone has just asked for it, as for a code: it goes whoever subscribes."""
     validity_minutes: int
     """The longest that the provider may try to deliver; the sending window can shorten it."""
     fields: Mapping[str, Field]
@@ -85,6 +87,11 @@ def all_kinds(folder: Path = _KINDS) -> dict[str, Kind]:
     return {name: load_kind(name, folder) for name in names}
 
 
+def asked_for_kinds() -> list[str]:
+    """Return the kinds that go out whoever subscribes: who holds the phone asked for them."""
+    return [kind.name for kind in all_kinds().values() if kind.asked_for]
+
+
 @cache
 def load_kind(name: str, folder: Path = _KINDS) -> Kind:
     """Load one kind and check everything about it that can be known before there are values.
@@ -104,6 +111,7 @@ def load_kind(name: str, folder: Path = _KINDS) -> Kind:
         segments=declared.segments_by_language,
         in_doubt=declared.in_doubt,
         check=declared.check,
+        asked_for=declared.asked_for,
         validity_minutes=declared.validity_minutes,
         fields=fields,
         sentences={
@@ -132,6 +140,7 @@ class _Declaration(BaseModel):
     segments: PositiveInt | dict[Language, PositiveInt] = 1
     in_doubt: InDoubt
     check: Check | None = None
+    asked_for: bool = False
     validity_minutes: PositiveInt
     fields: dict[str, _FieldDeclaration]
 

@@ -1,0 +1,118 @@
+"""The one way out of a subscription: it ends, its consent is revoked, and nothing planned for it leaves.
+
+Called by whoever is told that a customer leaves: the web site, clerks' files, keywords, the command, coupons
+that are crossed out, erasure. What is claimed in the same moment is looked at again there (see
+`fatoura.sending.claims`), so that it does not matter who is first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import text
+
+from fatoura import clock
+from fatoura.notices.kinds import asked_for_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from sqlalchemy import Connection
+
+OPTED_OUT = "opted_out"
+"""Why a notice is cancelled whose customer has left."""
+
+
+class Leaver(NamedTuple):
+    """A customer who leaves.
+
+    :param evidence: a scan id, the id of a code's verification, a feed and row, a letter's number; it is kept
+        for ever and holds no phone number.
+    :param by: who says so: a workflow's run, the site, or a person's name.
+    :param asked_on: the local day on which it was asked for; none: today.
+    """
+
+    customer_reference: str
+    evidence: str
+    by: str
+    asked_on: date | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """What became of those who leave.
+
+    :param ended: the subscriptions that ended now, by their customers' references; who is not among them had
+        none (any more).
+    :param cancelled: how many planned notices were cancelled.
+    """
+
+    ended: dict[str, int]
+    cancelled: int
+
+
+# In the order of ids, here and below: two that leave at once never wait for each other in a circle.
+_END = """
+UPDATE subscription s SET state = 'ended', state_reason = :reason, ended_at = :now, changed_at = :now
+FROM (
+    SELECT id FROM subscription WHERE customer_reference = ANY(:references) AND state <> 'ended'
+    ORDER BY id FOR UPDATE
+) leaver
+WHERE s.id = leaver.id
+RETURNING s.customer_reference, s.id
+"""
+_REVOKE = """
+INSERT INTO consent (customer_reference, subscription_id, act, channel, evidence, given_on, recorded_at,
+                     recorded_by)
+SELECT r.reference, r.subscription, 'revoked', :channel, r.evidence, r.asked_on, :now, r.by
+FROM unnest(
+    CAST(:references AS text[]), CAST(:subscriptions AS bigint[]), CAST(:evidence AS text[]),
+    CAST(:asked_on AS date[]), CAST(:by AS text[])
+) AS r (reference, subscription, evidence, asked_on, by)
+"""
+_CANCEL = """
+UPDATE notice SET state = 'cancelled', reason = :reason, state_since = :now, final_at = :now
+FROM (
+    SELECT id FROM notice
+    WHERE subscription_id = ANY(:ended) AND state = 'planned' AND kind <> ALL(:asked_for)
+    ORDER BY id FOR UPDATE
+) unsent
+WHERE notice.id = unsent.id
+"""
+
+
+def leave(connection: Connection, leavers: Sequence[Leaver], *, channel: str, reason: str = "left") -> Left:
+    """End the current subscriptions of these customers, in the caller's transaction.
+
+    The revocation is recorded, and what is planned for them is cancelled as ``opted_out``. Who has no current
+    subscription is passed over. Takes effect with the commit: no claim that begins after it takes a message
+    of theirs.
+
+    :param channel: of the revocation: ``coupon``, ``web``, ``clerk``, ``keyword`` or ``utility``.
+    :param reason: of the end: ``left``, ``contract_ended``, ``crossed_out`` or ``erased``.
+    """
+    now, today = clock.now(), clock.today()
+    told = {leaver.customer_reference: leaver for leaver in leavers}
+    rows = connection.execute(text(_END), {"references": list(told), "reason": reason, "now": now})
+    ended = {row.customer_reference: row.id for row in rows}
+    if not ended:
+        return Left({}, 0)
+    connection.execute(
+        text(_REVOKE),
+        {
+            "references": list(ended),
+            "subscriptions": list(ended.values()),
+            "channel": channel,
+            "evidence": [told[reference].evidence for reference in ended],
+            "by": [told[reference].by for reference in ended],
+            "asked_on": [told[reference].asked_on or today for reference in ended],
+            "now": now,
+        },
+    )
+    cancelled = connection.execute(
+        text(_CANCEL),
+        {"ended": list(ended.values()), "asked_for": asked_for_kinds(), "reason": OPTED_OUT, "now": now},
+    ).rowcount
+    return Left(ended, cancelled)
