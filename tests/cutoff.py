@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from fatoura import clock
-from fatoura.cutoff.claiming import unfounded
 from fatoura.database import begin, connect
+from fatoura.sending import claims
+from fatoura.sending.routing import WHOLE
 from fatoura.settings import get_settings
 from tests.notices import run_sql
 
@@ -151,31 +152,36 @@ def planned() -> list[Any]:
 
 
 def send(outcome: str = "delivered", after: timedelta = timedelta(minutes=1)) -> dict[UUID, str]:
-    """Claim what is planned as a sender does, and settle what was claimed; return what the check cancelled.
+    """Claim what is planned as a sender does, and settle what was claimed; return what the claim cancelled.
 
     :param outcome: a final state, or one without a final word.
     """
     with begin() as connection:
-        ids = list(
-            connection.scalars(text("SELECT id FROM notice WHERE state = 'planned' ORDER BY id FOR UPDATE"))
-        )
-        refused = unfounded(connection, ids)
-        values = {"now": clock.now(), "refused": list(refused), "at": clock.now() + after}
-        connection.execute(
-            text(
-                "UPDATE notice SET state = 'cancelled', reason = 'x', final_at = :now "
-                "WHERE id = ANY(:refused) AND state = 'planned'"
-            ),
-            values,
-        )
-        sent = connection.scalars(
-            text(
-                "UPDATE notice SET state = 'sending', attempts = 1, submitted_at = :now "
-                "WHERE state = 'planned' RETURNING id"
-            ),
-            values,
+        planned_now = connection.execute(
+            text("SELECT id, cycle_id FROM notice WHERE state = 'planned'")
         ).all()
-        values |= {"sent": list(sent), "outcome": outcome}
+        sent = [
+            one.message.id
+            for cycle in {row.cycle_id for row in planned_now}
+            for one in claims.claim(
+                connection,
+                cycle,
+                gateway="fatoura_sms",
+                stretch=WHOLE,
+                in_use=["fatoura_sms"],
+                worker="test",
+                most=10_000,
+                lease=timedelta(minutes=5),
+                doubt_horizon=timedelta(hours=6),
+                sender_id="STEG",
+            )
+        ]
+        cancelled = connection.execute(
+            text("SELECT id, reason FROM notice WHERE id = ANY(:ids) AND state = 'cancelled'"),
+            {"ids": [row.id for row in planned_now]},
+        )
+        refused = {row.id: row.reason for row in cancelled}
+        values = {"at": clock.now() + after, "sent": sent, "outcome": outcome}
         if outcome != "in_doubt":
             connection.execute(text("UPDATE notice SET state = 'accepted' WHERE id = ANY(:sent)"), values)
         connection.execute(

@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from fatoura.calendar import days as calendar_days
-from fatoura.cutoff import claiming, deciding, feeds, lists, scheduling, settling, standing
+from fatoura.cutoff import deciding, feeds, lists, scheduling, settling, standing
 from fatoura.feeds import merging
 from fatoura.payments import loading
-from fatoura.sending import checks
+from fatoura.sending import checks, claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,7 +108,7 @@ FAULTS: Mapping[str, Callable[[], None]] = {
     "letters are written every day": _letters_every_day,
     "reminders go out every day": _sql(deciding, "_NOT_YET_DUE", "AND n.state <> 'cancelled'", "AND false"),
     "a former number is as good": _sql(
-        claiming, "_TO_A_FORMER_NUMBER", "AND s.phone <> n.phone", "AND false"
+        claims, "_CLAIM", "WHEN present.phone <> chosen.phone", "WHEN false"
     ),
     "nobody looks when a fact ends": _sql(feeds, "_TOUCHED", "left_out_until < :day", "false"),
     "a corrected bill gets no other case": _sql(

@@ -2,6 +2,7 @@
 
 Called by sending, inside the transaction of a claim, through `fatoura.sending.checks`. What it returns is
 cancelled there and never leaves; what it does not return is sent on the ground of what it has just seen.
+Whether the number is still the customer's, the claim itself sees.
 """
 
 from __future__ import annotations
@@ -26,18 +27,8 @@ if TYPE_CHECKING:
 NO_CASE = "no_case"
 """Why a warning is cancelled whose case does not wait for it (any more)."""
 
-FORMER_NUMBER = "former_number"
-"""Why a message is cancelled whose customer has given another number since: tomorrow's goes there."""
-
 FEED_STALE = "feed_stale"
 """Why a message is cancelled while payments, or facts, are not known up to now (any more)."""
-
-_TO_A_FORMER_NUMBER = """
-SELECT n.id FROM notice n
-JOIN cutoff_case c ON c.invoice_number = n.subject AND c.under_way = n.id
-JOIN subscription s ON s.customer_reference = c.customer_reference AND s.state <> 'ended'
-WHERE n.id = ANY(:ids) AND s.phone <> n.phone
-"""
 
 # A reminder moves no case: it is only not sent. The last case of its bill tells.
 _OF_REMINDERS = """(c.invoice_number, c.sequence) IN (
@@ -70,7 +61,6 @@ def unfounded(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID, 
     if any(warned_for.values()):
         close_cases(connection, Moment("claim", day, rules.version), letters=True)
     refused = {notice: reason for notice, reason in warned_for.items() if reason}
-    refused |= dict.fromkeys(connection.scalars(text(_TO_A_FORMER_NUMBER), {"ids": ids}), FORMER_NUMBER)
     others = [notice for notice in ids if notice not in warned_for]
     if others:
         refused |= _unfounded_without_case(
@@ -89,11 +79,9 @@ def _unfounded_without_case(connection: Connection, ids: list[UUID], warnings: s
             f"""
             SELECT n.id, CASE WHEN n.kind = ANY(:warnings) OR s.invoice_number IS NULL THEN '{NO_CASE}'
                 WHEN c.state <> 'scheduled' THEN c.state
-                WHEN u.phone <> n.phone THEN '{FORMER_NUMBER}'
                 ELSE coalesce(s.reason, s.letter_reason) END
             FROM notice n LEFT JOIN standing s ON s.invoice_number = n.subject
             LEFT JOIN cutoff_case c ON c.invoice_number = s.invoice_number AND c.sequence = s.sequence
-            LEFT JOIN subscription u ON u.id = s.subscription_id
             WHERE n.id = ANY(:ids)
             """
         ),
@@ -120,14 +108,12 @@ def taken_back(connection: Connection, notice_ids: Sequence[UUID]) -> dict[UUID,
     )
     rows = connection.execute(
         text(
-            f"""
+            """
             SELECT n.id, CASE WHEN s.reason IS NULL THEN 'reversed'
                 WHEN s.reason <> ALL(:settled) THEN s.reason
-                WHEN s.letter_reason IS NOT NULL THEN s.letter_reason
-                WHEN u.phone <> n.phone THEN '{FORMER_NUMBER}' END
+                ELSE s.letter_reason END
             FROM notice n
             LEFT JOIN standing s ON s.invoice_number = n.subject AND s.sequence = n.sequence
-            LEFT JOIN subscription u ON u.id = s.subscription_id
             WHERE n.id = ANY(:ids)
             """
         ),

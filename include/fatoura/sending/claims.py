@@ -2,7 +2,8 @@
 
 Called by the sender and by whoever waits for it. Any number of senders may work on one cycle: a claim
 skips what others hold, and an outcome is written only for the attempt that it belongs to. What a kind wants
-checked is checked in the claim's own transaction, by `checks`.
+checked is checked in the claim's own transaction, by `checks`; whether its customer is still there, and on
+that phone, in the very statement that claims.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from sqlalchemy import Connection, Row, text
 
 from fatoura import clock
 from fatoura.gateways.interface import Message
-from fatoura.notices.kinds import InDoubt, all_kinds
+from fatoura.notices.kinds import InDoubt, all_kinds, asked_for_kinds
 from fatoura.notices.planning import BILL_KINDS
+from fatoura.phones_at_rest import opened, same_phone
 from fatoura.sending import checks
 from fatoura.sending.routing import BUCKET, WHOLE
 
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
     from fatoura.gateways.interface import Outcome
     from fatoura.sending.routing import Stretch
+
+OPTED_OUT = "opted_out"
+"""Why a message is cancelled whose customer has left."""
+
+FORMER_NUMBER = "former_number"
+"""Why a message is cancelled whose customer has given another number since."""
 
 SHORTEST_VALIDITY = timedelta(minutes=1)
 """A notice whose time ends earlier is too late: the validity that goes with a message counts in minutes."""
@@ -50,16 +58,22 @@ REPEATABLE = f"""(
             AND later.subject = notice.subject AND later.sequence > notice.sequence
     )
 )"""
+# Who has left, or has given the number up, gets no repeat either. What is in doubt cannot be cancelled: it
+# ends by a receipt, or when its time is over.
+_STILL_THERE = """ AND (kind = ANY(:asked_for) OR NOT EXISTS (
+    SELECT FROM subscription u
+    WHERE u.id = notice.subscription_id AND (u.state = 'ended' OR u.phone <> notice.phone)
+))"""
 # Only the gateway that it is in doubt with may have it again, for as long as that one is in use.
 _MAY_REPEAT = (
     REPEATABLE + " AND coalesce(retry_at <= :now, submitted_at <= :doubt_before) "
-    "AND (gateway = :gateway OR gateway <> ALL(:in_use))"
+    "AND (gateway = :gateway OR gateway <> ALL(:in_use))" + _STILL_THERE
 )
 # Where the provider recognises a repeat, one harms nobody, whatever the kind. But if it had not taken the
 # first one, the repeat would go out, and what was checked for that one may hold no longer.
 _MAY_ASK_AGAIN = (
     "state = 'in_doubt' AND gateway = :gateway AND (retry_at IS NULL OR retry_at <= :now) "
-    "AND kind <> ALL(:checked)"
+    "AND kind <> ALL(:checked)" + _STILL_THERE
 )
 _MAY_GO = "state = 'planned' AND send_from <= :now AND (retry_at IS NULL OR retry_at <= :now)"
 _MORE_URGENT = " AND priority < :priority"
@@ -69,30 +83,47 @@ _EARLIER_IN_DOUBT = f"""EXISTS (
 )"""
 _IN_STRETCH = f" AND {BUCKET} >= :low AND {BUCKET} < :high"
 _CHOSEN = """
-    SELECT id, kind FROM notice WHERE cycle_id = :cycle AND send_until >= :still AND {candidates}
+    SELECT id, kind, subscription_id, phone FROM notice
+    WHERE cycle_id = :cycle AND send_until >= :still AND {candidates}
     ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
 """
-_CHECKED = "SELECT id FROM notice WHERE id = ANY(:held) AND state = 'planned'"
+_CHECKED = """
+    SELECT id, kind, subscription_id, phone FROM notice WHERE id = ANY(:held) AND state = 'planned'
+"""
 # By their ids, never among all that is planned, which the planner takes for little.
 _WITHDRAW = """
     UPDATE notice SET state = 'cancelled', state_since = :now, final_at = :now, reason = found.reason
     FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS found (id, reason)
     WHERE notice.id = found.id AND state || '' = 'planned'
 """
+# What goes to somebody gone or elsewhere is not claimed, and comes back with what was found. Subscriptions
+# are read and not locked: who leaves holds theirs first and the notices after them, a claim the other way
+# round. Who leaves either sees what is planned, and waits for the claim that holds it or is skipped by it; or
+# what was planned meanwhile is claimed after they have committed, and this statement sees them.
 _CLAIM = """
     WITH chosen AS (
         {chosen}
+    ), looked_at AS MATERIALIZED (
+        SELECT chosen.id, chosen.phone, present.phone AS present_phone, CASE
+            WHEN kind = ANY(:asked_for) THEN NULL
+            WHEN present.state = 'ended' THEN :opted_out
+            WHEN present.phone <> chosen.phone THEN :former_number
+        END AS away
+        FROM chosen LEFT JOIN subscription present ON present.id = chosen.subscription_id
     ), claimed AS (
         UPDATE notice SET state = 'sending', state_since = :now, attempts = attempts + 1,
             lease_until = clock_timestamp() + :lease, gateway = :gateway, provider_id = NULL,
             submitted_at = :now, retry_at = NULL
-        FROM chosen WHERE notice.id = chosen.id
-        RETURNING notice.id, attempts, phone, text, encoding, segments, validity_minutes, send_until, priority
+        FROM looked_at WHERE notice.id = looked_at.id AND {stays}
+        RETURNING notice.id, attempts, notice.phone, text, encoding, segments, validity_minutes, send_until,
+            priority
     ), logged AS (
         INSERT INTO attempt (notice_id, number, gateway, worker, claimed_at)
         SELECT id, attempts, :gateway, :worker, :now FROM claimed
     )
-    SELECT * FROM claimed ORDER BY priority, id
+    SELECT away, present_phone, looked_at.phone AS planned_phone, looked_at.id AS looked_id, claimed.*
+    FROM looked_at LEFT JOIN claimed ON claimed.id = looked_at.id
+    ORDER BY priority, claimed.id
 """
 
 
@@ -144,8 +175,9 @@ def claim(
     """Claim up to `most` notices of a cycle, the most urgent first. The caller commits before it sends.
 
     Notices in doubt whose horizon has passed, and whose kind may be repeated, come after the planned ones.
-    Where checks leave nothing of those that were chosen, nothing is claimed: what follows them has its turn
-    in a transaction of its own.
+    Of whatever kind, what goes to somebody who has left, or to a number that was given up, is cancelled
+    instead. Where nothing is left of those that were chosen, nothing is claimed: what follows them has its
+    turn in a transaction of its own.
 
     :param stretch: which notices go through this gateway now.
     :param in_use: all gateways that messages may go through.
@@ -153,8 +185,8 @@ def claim(
     :param lease: after this long without an outcome, the claim is in doubt.
     :param recognises_repeats: the provider sends a message once however often it is submitted.
     :param more_urgent_than: only planned ones whose priority is a lower number than this.
-    :param checked: false where no kind of the cycle has a check: the choice is not looked at before it is
-        claimed, which makes one statement of it. See `checks.are_needed`.
+    :param checked: false where no kind of the cycle has a check: that makes one statement of it all. See
+        `checks.are_needed`.
     """
     values = {
         "cycle": cycle_id,
@@ -164,6 +196,9 @@ def claim(
         "gateway": gateway,
         "worker": worker,
         "most": most,
+        "asked_for": asked_for_kinds(),
+        "opted_out": OPTED_OUT,
+        "former_number": FORMER_NUMBER,
     }
     candidates = _MAY_GO
     if stretch != WHOLE:
@@ -176,13 +211,14 @@ def claim(
     if checked:
         held, withdrawn = _checked(connection, chosen, values)
         chosen, values = _CHECKED, {**values, "held": held}
-    rows = connection.execute(text(_CLAIM.format(chosen=chosen)), values).all()
+    rows, away = _claimed(connection, chosen, values)
+    withdrawn += away
     if rows or withdrawn or more_urgent_than is not None:
         return _batch(rows, sender_id, withdrawn)
     if recognises_repeats:
         values["checked"] = checks.checked_kinds()
         chosen = _CHOSEN.format(candidates=_MAY_ASK_AGAIN)
-        rows = connection.execute(text(_CLAIM.format(chosen=chosen)), values).all()
+        rows, _ = _claimed(connection, chosen, values)
     if not rows:
         values |= {
             **repeatable_values(),
@@ -190,8 +226,29 @@ def claim(
             "in_use": list(in_use),
         }
         chosen = _CHOSEN.format(candidates=_MAY_REPEAT)
-        rows = connection.execute(text(_CLAIM.format(chosen=chosen)), values).all()
+        rows, _ = _claimed(connection, chosen, values)
     return _batch(rows, sender_id)
+
+
+def _claimed(connection: Connection, chosen: str, values: dict[str, Any]) -> tuple[list[Row[Any]], int]:
+    """Claim what is chosen, but for what goes to nobody any more; return it, and how many were cancelled."""
+    rows = connection.execute(text(_CLAIM.format(chosen=chosen, stays="away IS NULL")), values).all()
+    claimed = [row for row in rows if row.id is not None]
+    away = {row.looked_id: row.away for row in rows if row.away is not None}
+    # The same number can lie there in two ways while an installation is being sealed.
+    held = [
+        row.looked_id
+        for row in rows
+        if row.away == FORMER_NUMBER and same_phone(row.planned_phone, row.present_phone)
+    ]
+    if held:
+        stays = _CLAIM.format(chosen=_CHECKED, stays="away IS DISTINCT FROM :opted_out")
+        again = connection.execute(text(stays), {**values, "held": held}).all()
+        claimed += [row for row in again if row.id is not None]
+        away = {notice: reason for notice, reason in away.items() if notice not in held}
+    if away:
+        connection.execute(text(_WITHDRAW), {**values, "ids": list(away), "reasons": list(away.values())})
+    return claimed, len(away)
 
 
 def _checked(connection: Connection, chosen: str, values: dict[str, Any]) -> tuple[list[UUID], int]:
@@ -210,7 +267,7 @@ def _batch(rows: Sequence[Row[Any]], sender_id: str, withdrawn: int = 0) -> Batc
             Message(
                 id=row.id,
                 attempt=row.attempts,
-                phone=row.phone,
+                phone=opened(row.phone),
                 text=row.text,
                 encoding=row.encoding,
                 segments=row.segments,

@@ -14,15 +14,13 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.notices.kinds import asked_for_kinds
+from fatoura.sending.claims import OPTED_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
     from sqlalchemy import Connection
-
-OPTED_OUT = "opted_out"
-"""Why a notice is cancelled whose customer has left."""
 
 
 class Leaver(NamedTuple):
