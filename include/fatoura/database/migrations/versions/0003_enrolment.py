@@ -26,6 +26,16 @@ def _instant(name: str, **options: object) -> sa.Column:
     return sa.Column(name, sa.DateTime(timezone=True), **options)
 
 
+def _revision() -> sa.Column:
+    return sa.Column(
+        "revision",
+        sa.SmallInteger(),
+        server_default="0",
+        nullable=False,
+        comment="how many other versions of it were told",
+    )
+
+
 def upgrade() -> None:
     for table in ("feed", "superseded_row", "set_aside_row", "feed_refusal"):
         _one_of(table, "content", _CONTENTS)
@@ -84,6 +94,8 @@ def upgrade() -> None:
         sa.Column("contract", sa.Text(), nullable=False),
         sa.Column("told_in", sa.Text(), nullable=False, comment="name of the feed that stands"),
         sa.Column("feed_id", sa.Integer(), nullable=False),
+        sa.Column("row_number", sa.BigInteger(), nullable=False),
+        _revision(),
         sa.CheckConstraint("contract IN ('open', 'closed')", name=op.f("ck_customer_contract")),
         sa.PrimaryKeyConstraint("customer_reference", name=op.f("pk_customer")),
         comment="The utility's customers, as it told them last: who can subscribe. Those with a bill can, too.",
@@ -143,31 +155,78 @@ def upgrade() -> None:
     op.create_table(
         "coupon",
         sa.Column("coupon_id", sa.Text(), nullable=False),
-        sa.Column("scan_id", sa.Text(), nullable=False),
-        sa.Column("customer_reference", sa.Text(), nullable=False),
+        sa.Column("scan_id", sa.Text()),
+        sa.Column("customer_reference", sa.Text()),
         sa.Column("phone", sa.Text(), comment="E.164; sealed where that is set up; null once erased"),
-        sa.Column("language", sa.Text(), nullable=False),
-        sa.Column("signed_on", sa.Date(), nullable=False),
-        sa.Column("wording_version", sa.Text(), nullable=False),
-        sa.Column("crossed_out", sa.Boolean(), nullable=False),
+        sa.Column("language", sa.Text()),
+        sa.Column("signed_on", sa.Date()),
+        sa.Column("wording_version", sa.Text()),
+        sa.Column(
+            "crossed_out",
+            sa.Boolean(),
+            nullable=False,
+            comment="of one that is, nothing else has to be legible",
+        ),
         sa.Column("told_in", sa.Text(), nullable=False, comment="name of the batch that stands"),
         sa.Column("feed_id", sa.Integer(), nullable=False),
+        sa.Column("row_number", sa.BigInteger(), nullable=False),
+        _revision(),
         sa.Column("outcome", sa.Text(), comment="what became of it; null: not judged yet"),
         sa.Column("reason", sa.Text(), comment="why a clerk has to look at it; a code"),
-        sa.Column("subscription_id", sa.BigInteger()),
-        _instant("judged_at"),
+        sa.Column(
+            "subscription_id",
+            sa.BigInteger(),
+            comment="which its consent was given to, also where it is no more",
+        ),
+        _instant("judged_at", comment="of one that waits: when it was last looked at"),
         sa.Column("judged_by", sa.Text(), comment="the clerk, where one has decided"),
+        _instant("welcomed_at", comment="when a welcome was planned for it, or turned out to be unneeded"),
+        sa.CheckConstraint("language IN ('ar', 'fr')", name=op.f("ck_coupon_language")),
+        sa.CheckConstraint(
+            "outcome IN ('enrolled', 'changed', 'unchanged', 'superseded', 'crossed_out', 'waits', "
+            "'refused')",
+            name=op.f("ck_coupon_outcome"),
+        ),
+        sa.CheckConstraint(
+            "crossed_out OR (scan_id IS NOT NULL AND customer_reference IS NOT NULL "
+            "AND language IS NOT NULL AND signed_on IS NOT NULL AND wording_version IS NOT NULL)",
+            name=op.f("ck_coupon_legible"),
+        ),
         sa.PrimaryKeyConstraint("coupon_id", name=op.f("pk_coupon")),
         comment="Captured coupons, as they stand: a later batch may tell one again, or crossed out.",
     )
     op.create_index(op.f("ix_coupon_customer_reference"), "coupon", ["customer_reference"])
-    op.create_index("ix_coupon_unjudged", "coupon", ["feed_id"], postgresql_where=sa.text("outcome IS NULL"))
-    op.create_index(
-        "ix_coupon_waiting", "coupon", ["coupon_id"], postgresql_where=sa.text("outcome = 'waits'")
+    for name, column, where in (
+        ("unjudged", "feed_id", "outcome IS NULL"),
+        ("waiting", "coupon_id", "outcome = 'waits'"),
+        ("refused", "coupon_id", "outcome = 'refused'"),
+        ("unwelcomed", "coupon_id", "outcome IN ('enrolled', 'changed') AND welcomed_at IS NULL"),
+    ):
+        op.create_index(f"ix_coupon_{name}", "coupon", [column], postgresql_where=sa.text(where))
+    op.create_table(
+        "coupon_decision",
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("coupon_id", sa.Text(), nullable=False),
+        _instant("decided_at", nullable=False),
+        sa.Column("decided_by", sa.Text(), nullable=False),
+        sa.Column("decision", sa.Text(), nullable=False),
+        sa.Column(
+            "reason", sa.Text(), nullable=False, comment="in the clerk's words; holds no phone number"
+        ),
+        sa.Column(
+            "found", sa.Text(), nullable=False, comment="the outcome, and its reason, that it was decided on"
+        ),
+        sa.CheckConstraint(
+            "decision IN ('accepted', 'refused', 'tried_again')", name=op.f("ck_coupon_decision_decision")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_coupon_decision")),
+        comment="What clerks decided of coupons. Rows are never changed or removed.",
     )
+    op.create_index(op.f("ix_coupon_decision_coupon_id"), "coupon_decision", ["coupon_id"])
 
 
 def downgrade() -> None:
+    op.drop_table("coupon_decision")
     op.drop_table("coupon")
     op.drop_table("consent")
     op.execute("DROP FUNCTION consent_stands")
