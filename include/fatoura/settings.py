@@ -97,6 +97,12 @@ class Settings(BaseSettings):
         description="Airflow connections of the SMS providers, separated by commas, in the order of "
         "fall-back.",
     )
+    sms_connections_file: Path | None = Field(
+        None,
+        description="File with the connections of these providers, a JSON object by their ids in the form of "
+        "Airflow's file of connections, for the process that sends without Airflow: the web site. Empty: "
+        "variables `AIRFLOW_CONN_<ID>`, as the local stack sets them.",
+    )
     sender_id: str = Field("STEG", description="Sender shown on the phone; at most 11 characters.")
     segments_per_second: float = Field(
         50, gt=0, description="The contract's rate, over all workers, in segments a second."
@@ -165,6 +171,43 @@ class Settings(BaseSettings):
         Path(),
         description="File with the secret in the receipt callback's URL, made on first start; former ones, "
         "of messages whose receipts are still to come, on further lines; empty: below `var/secrets`.",
+    )
+
+    # The web site
+    site_host: str = Field("127.0.0.1", description="Address that the web site binds.")
+    site_port: int = Field(8082, description="Port of the web site.")
+    site_url: str = Field(
+        "",
+        description="The web site's address as customers see it; empty: host and port. With `https://` its "
+        "cookies go over TLS only, and browsers are told to stay with it.",
+    )
+    site_proxies: str = Field(
+        "127.0.0.1",
+        description="Addresses or networks of the reverse proxies before the web site, separated by commas: "
+        "what they say of a client's address is believed, and limits are kept by it.",
+    )
+    site_key_file: Path = Field(
+        Path(),
+        description="File with the key of the web site's codes, tokens and counters, made on first start; "
+        "several processes share it; empty: below `var/secrets`.",
+    )
+    site_wordings: Path = Field(
+        Path(__file__).with_name("site") / "wordings.yaml",
+        description="What customers agree to, in dated versions, and whom they can turn to: data.",
+    )
+    site_limit_phone: str = Field(
+        "5/h,10/d", description="Codes that one phone gets, in an hour and in a day."
+    )
+    site_limit_reference: str = Field(
+        "5/h,10/d", description="Codes and departures that are asked for with one customer's reference."
+    )
+    site_limit_address: str = Field(
+        "120/h,600/d",
+        description="The same from one network address. Many customers share one: mobile operators give "
+        "theirs to thousands.",
+    )
+    site_limit_all: str = Field(
+        "3000/h,20000/d", description="The same from everybody together: what the codes may cost at most."
     )
 
     # Payments
@@ -257,6 +300,14 @@ class Settings(BaseSettings):
             raise ValueError("a connection stands there twice")
         return ",".join(names)
 
+    @field_validator("site_limit_phone", "site_limit_reference", "site_limit_address", "site_limit_all")
+    @classmethod
+    def _limit_can_be_read(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",")]
+        if not all(re.fullmatch(r"[1-9][0-9]{0,8}/[hd]", part) for part in parts):
+            raise ValueError("a limit is written as 5/h,10/d: so many in an hour, so many in a day")
+        return ",".join(parts)
+
     @property
     def gateways(self) -> tuple[str, ...]:
         """The connections of the providers, in the order of fall-back."""
@@ -280,6 +331,10 @@ class Settings(BaseSettings):
             fill(self, "receipt_secret_file", self.var / "secrets" / "receipt_secret")
         if self.payments_secret_file == Path():
             fill(self, "payments_secret_file", self.var / "secrets" / "payments_secret")
+        if self.site_key_file == Path():
+            fill(self, "site_key_file", self.var / "secrets" / "site_key")
+        if not self.site_url:
+            fill(self, "site_url", f"http://{self.site_host}:{self.site_port}")
         if not self.database_url:
             from fatoura.database.embedded import socket_dir
 

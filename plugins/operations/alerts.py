@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseNotifier
 
+from fatoura.connections import extra_of, http_address
 from fatoura.errors import BadInput, FatouraError
 from fatoura.settings import get_settings
-from operations.connections import extra_of, http_address
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -1,16 +1,15 @@
-"""Airflow connections as what the project's own code takes: addresses and named values.
+"""Airflow connections to databases, as what the project's own code takes; the rest is fatoura.connections.
 
 Called by whatever here reaches out through a connection. Its errors name the connection, never its secrets.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
 
-from fatoura.errors import BadInput
+from fatoura.connections import extra_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,34 +18,6 @@ if TYPE_CHECKING:
 
 # Airflow's types of connection that SQLAlchemy knows by another name, or with the driver that is installed.
 _SCHEMES = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
-
-
-def http_address(connection: Connection, scheme: str = "http") -> str:
-    """Return the address of an HTTP connection, without a slash at its end.
-
-    :param scheme: where neither the host, nor the schema, nor the connection's type says which.
-    :raises BadInput: when there is no host, or the host is none.
-    """
-    host = (connection.host or "").strip().rstrip("/")
-    if not host:
-        raise BadInput(f"the connection {connection.conn_id!r} has no host")
-    if "://" not in host:
-        if connection.conn_type == "https":  # as Airflow reads https://… from the environment
-            scheme = "https"
-        host = f"{connection.schema or scheme}://{host}"
-    try:
-        parts = urlsplit(host)
-        port = parts.port or connection.port
-    except ValueError:
-        raise BadInput(f"the host of the connection {connection.conn_id!r} is not an address") from None
-    place = f"{parts.netloc}:{port}" if parts.port is None and port else parts.netloc
-    return urlunsplit((parts.scheme, place, parts.path, "", ""))
-
-
-def extra_of(connection: Connection) -> dict[str, Any]:
-    """Return a connection's extra; nothing when it is no JSON object."""
-    extra = connection.extra_dejson
-    return dict(extra) if isinstance(extra, dict) else {}
 
 
 def database_url(connection: Connection, *, but: Collection[str] = ()) -> URL:

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from airflow.sdk import BaseHook, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from fatoura.connections import extra_of
 from fatoura.cycles.keys import ExtractKey
 from fatoura.errors import BadInput
 from fatoura.settings import get_settings
-from operations.connections import database_url, extra_of
+from operations.connections import database_url
 
 if TYPE_CHECKING:
     from collections.abc import Collection

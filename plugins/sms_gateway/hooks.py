@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
-from fatoura.errors import BadInput
-from fatoura.gateways import GatewayConfig, create_gateway
+from fatoura.gateways.connections import gateway_of
 from fatoura.settings import get_settings
-from operations.connections import extra_of, http_address
 
 if TYPE_CHECKING:
     from fatoura.gateways import Gateway
@@ -39,30 +36,7 @@ class SmsGatewayHook(BaseHook):
 
         :raises BadInput: when the connection names no provider or an unknown one, or lacks what it needs.
         """
-        connection = self.get_connection(self.sms_conn_id)
-        extra = extra_of(connection)
-        provider = extra.pop("provider", None)
-        if not provider or not isinstance(provider, str):
-            raise BadInput(
-                f"the connection {self.sms_conn_id!r} names no provider: put "
-                '{"provider": "kannel"} into its extra'
-            )
-        address = http_address(connection)
-        if urlsplit(address).path:
-            raise BadInput(
-                f"the host of the connection {self.sms_conn_id!r} holds a path: it belongs into the extra, "
-                'as {"path": "…"}'
-            )
-        return create_gateway(
-            provider,
-            GatewayConfig(
-                name=self.sms_conn_id,
-                base_url=address,
-                username=connection.login or "",
-                password=connection.password or "",
-                extra=extra,
-            ),
-        )
+        return gateway_of(self.get_connection(self.sms_conn_id))
 
 
 def open_gateway(name: str) -> Gateway:

@@ -44,6 +44,7 @@ reference = {type = "reference", worst = "000000000", typical = "000000000"}
 due_date = {type = "date", worst = 2026-12-31, typical = 2026-12-31}
 """
 COLUMNS = {"amount": "owed", "fee": "charge", "reference": "contract", "due_date": "day", "cut_date": "day"}
+OF_TYPE = {"money": "owed", "reference": "contract", "date": "day", "code": "code"}
 
 rows = Table(
     "rows",
@@ -54,6 +55,7 @@ rows = Table(
     Column("charge", BigInteger),
     Column("contract", Text),
     Column("day", Date),
+    Column("code", Text),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",
 )
@@ -69,7 +71,12 @@ lines = st.tuples(
     amounts,
     st.from_regex("[0-9]{9}", fullmatch=True),
     st.dates(date(2020, 1, 1), date(2040, 12, 31)),
+    st.from_regex("[0-9]{6}", fullmatch=True),
 )
+
+
+def columns_of(kind) -> dict[str, str]:
+    return {name: COLUMNS.get(name, OF_TYPE[field.type.name]) for name, field in kind.fields.items()}
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +104,12 @@ def render_in_sets(kind, values, columns):
 def test_a_set_is_rendered_as_each_message_by_itself(database, trial_kinds, drawn):
     values = [dict(zip(rows.c.keys(), (n, *line), strict=True)) for n, line in enumerate(drawn)]
     for kind in [*all_kinds().values(), *all_kinds(trial_kinds).values()]:
-        found = render_in_sets(kind, values, COLUMNS)
+        found = render_in_sets(kind, values, columns_of(kind))
         assert len(found) == len(values)
         for value in values:
             row = found[value["n"]]
             alone = kind.render(
-                value["language"], {field: value[column] for field, column in COLUMNS.items()}
+                value["language"], {field: value[column] for field, column in columns_of(kind).items()}
             )
             cost = measure(alone)
             assert (row.text, row.encoding, row.segments) == (alone, cost.encoding, cost.segments)

@@ -110,6 +110,7 @@ MESSAGES: Mapping[str, str] = {
     "cutoff_warning": "the warning",
     "cutoff_second_warning": "the second warning",
     "payment_received": 'the message "payment received"',
+    "one_time_code": "the code of the web site",
 }
 """The kinds of message."""
 

@@ -320,7 +320,7 @@ notice = Table(
     Column("sequence", SmallInteger, nullable=False, comment="1 for the first; the revision + 1 of a bill"),
     Column("cycle_id", Integer),
     Column("extract_id", Integer),
-    Column("subscription_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, comment="null: a code, for whoever asks"),
     Column("district", Text),
     Column("phone", Text, info=PERSONAL, comment="E.164, as planned; null once erased"),
     Column("language", Text, nullable=False),
@@ -852,6 +852,59 @@ cutoff_list_line = Table(
     _instant("delivered_at", comment="by the provider's clock"),
     Column("receipt_id", BigInteger, comment="the raw receipt that says so"),
     Index(None, "invoice_number"),
+)
+
+# --- The web site --------------------------------------------------------------------------------------
+
+verification = Table(
+    "verification",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("uuidv7()"), comment="the evidence of consents"),
+    Column("visit", Text, nullable=False, comment="keyed hash of the browser's cookie"),
+    Column("action", Text, nullable=False),
+    Column("customer_reference", Text, nullable=False),
+    Column("invoice_number", Text, comment="as it was told from a bill, where it was asked for"),
+    Column(
+        "phone",
+        Text,
+        info=PERSONAL,
+        comment="where the code goes: E.164, sealed where that is set up; null once erased",
+    ),
+    Column("language", Text, nullable=False, comment="of the visit; of a subscription, as it was chosen"),
+    Column("wording_version", Text, comment="of the text that was agreed to"),
+    Column("follows", Uuid, comment="the verification that this one completes"),
+    _instant("asked_at", nullable=False),
+    _instant("expires_at", nullable=False),
+    _instant("judged_at", comment="when it was looked at whether a code is due; null: not yet"),
+    Column("genuine", Boolean, comment="whether what was told is right, and a code went out"),
+    Column("code_salt", Text),
+    Column("code_hash", Text, comment="keyed; of a code that nobody was sent where nothing was due"),
+    Column("tries", SmallInteger, nullable=False, server_default="0"),
+    _instant("verified_at", comment="when its code came back; of a departure by bill, when it was done"),
+    Column("subscription_id", BigInteger, comment="the subscription that it was about in the end"),
+    Column("outcome", Text, comment="what came of it; null while it is under way"),
+    _instant("ended_at", comment="when that was decided"),
+    _one_of("action", "subscribe", "manage", "change_number", "confirm_former", "leave_by_bill"),
+    _one_of("language", "ar", "fr"),
+    Index(None, "visit", "asked_at"),
+    Index("ix_verification_unjudged", "asked_at", postgresql_where=text("judged_at IS NULL")),
+    Index("ix_verification_unverified", "asked_at", postgresql_where=text("verified_at IS NULL")),
+    Index("ix_verification_left_by_bill", "customer_reference", postgresql_where=text("outcome = 'left'")),
+    comment="Codes that were asked for on the web site, and what was proven by them.",
+)
+
+site_count = Table(
+    "site_count",
+    metadata,
+    Column("what", Text, primary_key=True),
+    Column("subject", Text, primary_key=True, comment="keyed hash of the phone, reference or address"),
+    Column("span", Text, primary_key=True),
+    Column("began", DateTime(timezone=True), primary_key=True),
+    Column("asked", Integer, nullable=False),
+    _one_of("what", "phone", "reference", "address", "all"),
+    _one_of("span", "hour", "day"),
+    Index(None, "began"),
+    comment="How often something was asked for on the web site: what limits are held to. Pruned.",
 )
 
 # --- Stages ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ empty and of one-unit characters of GSM-7 only, so that the words of a text alon
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ class FieldType:
     """Every character that `format` can produce; all are in the basic table of GSM-7."""
 
 
+LARGEST_FEE_MILLIMES = 9_999
+"""The largest amount of the type `fee`: a message that can print no more has room for other words."""
+
 FIELD_TYPES = {
     type_.name: type_
     for type_ in (
@@ -39,6 +43,13 @@ FIELD_TYPES = {
             "money",
             f"a whole number of millimes from 0 to {LARGEST_MILLIMES}",
             lambda value: type(value) is int and 0 <= value <= LARGEST_MILLIMES,
+            format_amount,
+            AMOUNT_CHARACTERS,
+        ),
+        FieldType(
+            "fee",
+            f"a whole number of millimes from 0 to {LARGEST_FEE_MILLIMES}",
+            lambda value: type(value) is int and 0 <= value <= LARGEST_FEE_MILLIMES,
             format_amount,
             AMOUNT_CHARACTERS,
         ),
@@ -55,6 +66,13 @@ FIELD_TYPES = {
             is_reference,
             format_reference,
             REFERENCE_CHARACTERS,
+        ),
+        FieldType(
+            "code",
+            "a text of 6 western digits",
+            lambda value: isinstance(value, str) and re.fullmatch("[0-9]{6}", value) is not None,
+            lambda value, language: str(value),
+            dict.fromkeys(LANGUAGES, "0123456789"),
         ),
     )
 }

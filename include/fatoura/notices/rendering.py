@@ -160,12 +160,14 @@ class _Texts:
     def printed(self, field: Field, value: ColumnElement[Any], language: Language) -> ColumnElement[str]:
         """Return the expression of a value's text."""
         match field.type.name:
-            case "money":
+            case "money" | "fee":
                 return self._amount(value, language)
             case "date":
                 return self._day(value, language)
             case "reference":
                 return self._reference(value, language)
+            case "code":
+                return value
         raise NotImplementedError(f"the database cannot print a {field.type.name}")
 
     def _join(self, table: Table, key: str, value: ColumnElement[Any], of: str) -> Any:
