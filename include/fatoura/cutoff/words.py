@@ -110,6 +110,9 @@ MESSAGES: Mapping[str, str] = {
     "cutoff_warning": "the warning",
     "cutoff_second_warning": "the second warning",
     "payment_received": 'the message "payment received"',
+    "fee_announced": "the announcement of the yearly fee",
+    "subscription_renewed": 'the message "subscription paid"',
+    "subscription_lapsed": 'the message "subscription lapsed"',
     "one_time_code": "the code of the web site",
 }
 """The kinds of message."""
@@ -134,6 +137,7 @@ CANCELLED: Mapping[str, str] = {
 NOT_TOLD: Mapping[str, str] = {
     "not_subscribed": "its customer is not subscribed to the service",
     "subscription_suspended": "its customer's subscription is suspended",
+    "subscription_lapsed": "its customer's subscription has lapsed: the yearly fee was not paid",
     "credit_balance": "it asks for nothing: the customer has a credit",
     "zero_balance": "it asks for nothing: the amount is zero",
     "deadline_passed": "its last day to pay had passed when it was loaded",

@@ -38,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from fatoura.cutoff.states import CaseState
+from fatoura.fees.states import LAPSES, OWED, Account, ChargeState, listed
 from fatoura.notices.states import Decision, State
 
 metadata = MetaData(
@@ -208,6 +209,7 @@ subscription = Table(
     ),
     Column("paid_until", Date, comment="the last day that is paid for, waived or free"),
     Column("free_because", Text, comment="trial, or a code of an exemption: its years are waived"),
+    Column("fees_closed_on", Date, comment="the day on which the charges of one that has ended were closed"),
     _instant("created_at", nullable=False, server_default=func.now()),
     _instant("changed_at", nullable=False, server_default=func.now()),
     _instant("ended_at", comment="when its customer left, or its contract ended"),
@@ -223,6 +225,14 @@ subscription = Table(
     ),
     Index("ix_subscription_phone", "phone", postgresql_where=text("state <> 'ended'")),
     Index("ix_subscription_paid_until", "paid_until", postgresql_where=text("state <> 'ended'")),
+    Index(
+        "ix_subscription_new_to_fees", "id", postgresql_where=text("state <> 'ended' AND began_on IS NULL")
+    ),
+    Index(
+        "ix_subscription_fees_open",
+        "id",
+        postgresql_where=text("state = 'ended' AND began_on IS NOT NULL AND fees_closed_on IS NULL"),
+    ),
 )
 
 consent = Table(
@@ -854,6 +864,207 @@ cutoff_list_line = Table(
     Index(None, "invoice_number"),
 )
 
+# --- Fees --------------------------------------------------------------------------------------------
+
+fee_file = Table(
+    "fee_file",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True, comment="such as 2026-07-01-1; of its folder too"),
+    Column("day", Date, nullable=False),
+    Column("charges", Integer, nullable=False),
+    Column("charged_millimes", BigInteger, nullable=False),
+    Column("credits", Integer, nullable=False),
+    Column("credited_millimes", BigInteger, nullable=False),
+    Column("digest", Text, comment="sha256 of its rows as they were written first: it never says another"),
+    _instant("made_at", nullable=False),
+    _instant("written_at", comment="when it lay in the outbox; null: still to be done"),
+    Column("run_id", Text),
+    comment="Files of charges and credits for the billing system.",
+)
+
+fee_charge = Table(
+    "fee_charge",
+    metadata,
+    Column(
+        "id", BigInteger, Identity(), primary_key=True, comment="F and this number: its charge_id outside"
+    ),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("customer_reference", Text, nullable=False),
+    Column("period_start", Date, nullable=False, comment="the first day of the year that it is for"),
+    Column("period_end", Date, nullable=False, comment="its last one"),
+    Column("amount_millimes", BigInteger, nullable=False, comment="as announced; never changed"),
+    Column("rules_version", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=ChargeState.ANNOUNCED.value),
+    Column("because", Text, comment="why it is waived or withdrawn; a code"),
+    _instant("state_since", nullable=False),
+    Column("announced_on", Date, comment="null: of a year that was free from the start"),
+    Column("charged_on", Date),
+    Column("told_on", Date, comment="the day of its file"),
+    Column("told_millimes", BigInteger, comment="what the billing system was asked for"),
+    Column("file_id", Integer, comment="its file: never two"),
+    Column("grace_until", Date, comment="the last day on which its subscription does not lapse for it"),
+    Column(
+        "owed_millimes",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="what is left to pay; as the journal's account receivable has it",
+    ),
+    Column("paid_millimes", BigInteger, nullable=False, server_default="0", comment="all that was"),
+    Column(
+        "owed_back_millimes",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="of what was paid, to be given back; as the account payable has it",
+    ),
+    Column(
+        "given_back_millimes",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="of what was paid, given back or taken back",
+    ),
+    Column("paid_on", Date, comment="the day on which its payment became known"),
+    Column(
+        "covered_from", Date, comment="the first day that it pays for: after a lapse another than its year's"
+    ),
+    Column("covered_until", Date),
+    Column("lapsed_on", Date, comment="the day on which its subscription lapsed for it"),
+    UniqueConstraint("subscription_id", "period_start"),
+    _one_of("state", *ChargeState),
+    CheckConstraint("period_start < period_end", name="period"),
+    CheckConstraint("amount_millimes > 0", name="amount"),
+    CheckConstraint("(told_millimes IS NULL) = (file_id IS NULL)", name="told"),
+    CheckConstraint(
+        "owed_millimes BETWEEN 0 AND amount_millimes AND paid_millimes >= 0 AND owed_back_millimes >= 0 "
+        "AND given_back_millimes >= 0 AND owed_back_millimes + given_back_millimes <= paid_millimes",
+        name="sums",
+    ),
+    CheckConstraint(f"(owed_millimes > 0) = (state IN ({listed(OWED)}))", name="owed"),
+    Index(None, "file_id", postgresql_where=text("file_id IS NOT NULL")),
+    Index("ix_fee_charge_to_charge", "period_start", postgresql_where=text("state = 'announced'")),
+    Index("ix_fee_charge_to_tell", "id", postgresql_where=text("state = 'due'")),
+    Index(
+        "ix_fee_charge_unpaid",
+        "grace_until",
+        postgresql_where=text(f"state IN ({listed(LAPSES)})"),
+    ),
+    Index(None, "paid_on", postgresql_where=text("paid_on IS NOT NULL")),
+    Index(None, "lapsed_on", postgresql_where=text("lapsed_on IS NOT NULL")),
+    postgresql_with={"fillfactor": "70"},
+    comment="What a subscription costs in a year: one row for each, from its announcement on.",
+)
+
+fee_credit = Table(
+    "fee_credit",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("charge_id", BigInteger, nullable=False),
+    Column("amount_millimes", BigInteger, nullable=False),
+    Column("because", Text, nullable=False, comment="a code"),
+    Column("ordered_on", Date, nullable=False),
+    Column("ordered_by", Text, nullable=False, comment="a workflow's run, or a person's name"),
+    Column("to_tell", Boolean, nullable=False, comment="whether the billing system holds the charge"),
+    Column("file_id", Integer, comment="the file that told it: never two"),
+    CheckConstraint("amount_millimes > 0", name="amount"),
+    CheckConstraint("to_tell OR file_id IS NULL", name="told"),
+    Index(None, "charge_id"),
+    Index(None, "file_id", postgresql_where=text("file_id IS NOT NULL")),
+    Index("ix_fee_credit_to_tell", "id", postgresql_where=text("to_tell AND file_id IS NULL")),
+    comment="What is taken off charges: asked for no more, or given back where it was paid.",
+)
+
+fee_entry = Table(
+    "fee_entry",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("charge_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("day", Date, nullable=False, comment="on which it was booked"),
+    _instant("booked_at", nullable=False),
+    Column("debit", Text, nullable=False, comment="the account that it is put on"),
+    Column("credit", Text, nullable=False, comment="the account that it is taken from"),
+    Column("amount_millimes", BigInteger, nullable=False),
+    Column("because", Text, nullable=False, comment="what happened; a code"),
+    Column("feed_id", Integer, comment="the feed that told it"),
+    Column("booked_by", Text, comment="a workflow's run, or a person's name"),
+    _one_of("debit", *Account),
+    _one_of("credit", *Account),
+    CheckConstraint("debit <> credit", name="two_accounts"),
+    CheckConstraint("amount_millimes > 0", name="amount"),
+    Index(None, "charge_id"),
+    Index(None, "day", postgresql_using="brin"),
+    comment="The journal, by double entry. Rows are never changed or removed: what was wrong is set right "
+    "by another entry.",
+)
+
+fee_waiver = Table(
+    "fee_waiver",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("customer_reference", Text, nullable=False),
+    Column("because", Text, nullable=False, comment="trial, or a code of an exemption of the rules"),
+    Column("valid_from", Date, nullable=False),
+    Column("valid_until", Date, comment="its last day; null: until further notice"),
+    Column("set_by", Text, nullable=False),
+    _instant("recorded_at", nullable=False),
+    Index(None, "customer_reference"),
+    comment="Who pays nothing: years that begin while it holds are free. Rows are never changed or removed; "
+    "of one customer and code the last one stands.",
+)
+
+fee_result = Table(
+    "fee_result",
+    metadata,
+    Column("charge_id", Text, primary_key=True, comment="as the billing system names it"),
+    Column("result", Text, primary_key=True),
+    Column(
+        "amount_millimes",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="of the charge; of paid and refunded, all that was so far",
+    ),
+    _instant("at", nullable=False, comment="by the billing system's clock"),
+    Column("reason", Text, comment="in its words; holds no phone number"),
+    Column("feed_id", Integer, nullable=False),
+    Column("row_number", BigInteger, nullable=False),
+    Column("told_in", Text, nullable=False),
+    Column(
+        "revision",
+        SmallInteger,
+        nullable=False,
+        server_default="0",
+        comment="how many other versions of it were told",
+    ),
+    Column("finding", Text, comment="why it does not count; null: it does"),
+    _instant("settled_at", comment="when a person saw to a finding"),
+    Column("settled_by", Text),
+    Column("settlement", Text, comment="in a person's words"),
+    _one_of("result", "accepted", "rejected", "paid", "refused", "refunded"),
+    Index(None, "feed_id"),
+    Index(
+        "ix_fee_result_pending",
+        "charge_id",
+        postgresql_where=text("finding IS NOT NULL AND settled_at IS NULL"),
+    ),
+    comment="What the billing system told of charges.",
+)
+
+subscriber_count = Table(
+    "subscriber_count",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("language", Text, primary_key=True),
+    Column("district", Text, primary_key=True, comment="empty: not known"),
+    Column("subscribers", Integer, nullable=False),
+    comment="How many subscriptions there were on a day, as they were then.",
+)
+
 # --- The web site --------------------------------------------------------------------------------------
 
 verification = Table(
@@ -880,7 +1091,7 @@ verification = Table(
     Column("code_salt", Text),
     Column("code_hash", Text, comment="keyed; of a code that nobody was sent where nothing was due"),
     Column("tries", SmallInteger, nullable=False, server_default="0"),
-    _instant("verified_at", comment="when its code came back; of a departure by bill, when it was done"),
+    _instant("verified_at", comment="when its code came back"),
     Column("subscription_id", BigInteger, comment="the subscription that it was about in the end"),
     Column("outcome", Text, comment="what came of it; null while it is under way"),
     _instant("ended_at", comment="when that was decided"),

@@ -32,9 +32,16 @@ def _owed_again(connection: Connection, notices: Sequence[UUID]) -> Mapping[UUID
     return claiming.taken_back(connection, notices)
 
 
+def _no_longer_so(connection: Connection, notices: Sequence[UUID]) -> Mapping[UUID, str]:
+    from fatoura.fees import claiming
+
+    return claiming.no_longer_so(connection, notices)
+
+
 CHECKS: Mapping[Check, Callable[[Connection, Sequence[UUID]], Mapping[UUID, str]]] = {
     Check.STILL_OWED: _no_longer_owed,
     Check.STILL_SETTLED: _owed_again,
+    Check.STILL_SUBSCRIBED: _no_longer_so,
 }
 """Who can tell: gets planned notices that the transaction holds, returns those to cancel, each with why."""
 

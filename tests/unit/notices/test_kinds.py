@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fatoura.languages import LANGUAGES
 from fatoura.money import LARGEST_MILLIMES
 from fatoura.notices.encoding import GSM7_BASIC, GSM7_EXTENSION, measure, outside_gsm7
-from fatoura.notices.fields import FIELD_TYPES
+from fatoura.notices.fields import FIELD_TYPES, LARGEST_FEE_MILLIMES
 from fatoura.notices.kinds import Check, InDoubt, all_kinds, load_kind
 from fatoura.notices.templates import TemplateError
 from fatoura.sending.pace import URGENT_PRIORITY
@@ -59,6 +59,7 @@ def test_the_declared_worst_values_are_as_long_as_any(kind, language):
         "date": date(2026, 12, 31),
         "reference": "0" * 9,
         "code": "0" * 6,
+        "fee": LARGEST_FEE_MILLIMES,
     }
     for field in load_kind(kind).fields.values():
         printed = field.type.format
@@ -218,6 +219,7 @@ ANY_OF_TYPE = {
     "money": st.integers(0, LARGEST_MILLIMES),
     "reference": st.from_regex(r"\A[0-9]{9}\Z"),
     "date": st.dates(date(2020, 1, 1), date(2099, 12, 31)),
+    "fee": st.integers(0, LARGEST_FEE_MILLIMES),
     "code": st.from_regex(r"\A[0-9]{6}\Z"),
 }
 

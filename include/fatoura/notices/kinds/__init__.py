@@ -39,6 +39,7 @@ class Check(StrEnum):
 
     STILL_OWED = "still_owed"  # a reminder or a warning: the bill is unpaid, and its customer may be warned
     STILL_SETTLED = "still_settled"  # a promise: what was paid has not been taken back
+    STILL_SUBSCRIBED = "still_subscribed"  # news of a subscription: it stands as the message says
 
 
 @dataclass(frozen=True)
