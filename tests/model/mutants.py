@@ -107,9 +107,7 @@ FAULTS: Mapping[str, Callable[[], None]] = {
     "warnings of a day have no limit": _sql(deciding, "_NOTIFY", "OR place <= :most", "OR true"),
     "letters are written every day": _letters_every_day,
     "reminders go out every day": _sql(deciding, "_NOT_YET_DUE", "AND n.state <> 'cancelled'", "AND false"),
-    "a former number is as good": _sql(
-        claims, "_CLAIM", "WHEN present.phone <> chosen.phone", "WHEN false"
-    ),
+    "a former number is as good": _sql(claims, "_CHOSEN", "OR u.phone <> notice.phone", "OR false"),
     "nobody looks when a fact ends": _sql(feeds, "_TOUCHED", "left_out_until < :day", "false"),
     "a corrected bill gets no other case": _sql(
         scheduling, "_ADD", "AND last.revision < t.revision", "AND false"

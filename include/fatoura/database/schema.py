@@ -361,7 +361,15 @@ notice = Table(
     _one_of("encoding", "gsm7", "ucs2"),
     # The notices of a cycle lie together: a few pages of index find them among those of years.
     Index(None, "cycle_id", postgresql_using="brin"),
-    Index("ix_notice_planned", "cycle_id", "priority", "id", postgresql_where=text("state = 'planned'")),
+    # The queue. Its last column finds what is planned for a subscription that ends, without reading a notice.
+    Index(
+        "ix_notice_planned",
+        "cycle_id",
+        "priority",
+        "id",
+        "subscription_id",
+        postgresql_where=text("state = 'planned'"),
+    ),
     Index(
         "ix_notice_open", "state", "lease_until", postgresql_where=text("state IN ('sending', 'in_doubt')")
     ),

@@ -3,7 +3,7 @@
 Called by the sender and by whoever waits for it. Any number of senders may work on one cycle: a claim
 skips what others hold, and an outcome is written only for the attempt that it belongs to. What a kind wants
 checked is checked in the claim's own transaction, by `checks`; whether its customer is still there, and on
-that phone, in the very statement that claims.
+that phone, in the very statement that chooses.
 """
 
 from __future__ import annotations
@@ -58,22 +58,24 @@ REPEATABLE = f"""(
             AND later.subject = notice.subject AND later.sequence > notice.sequence
     )
 )"""
-# Who has left, or has given the number up, gets no repeat either. What is in doubt cannot be cancelled: it
-# ends by a receipt, or when its time is over.
-_STILL_THERE = """ AND (kind = ANY(:asked_for) OR NOT EXISTS (
+# What would go to somebody who has left, or to a number that was given up since, is left alone. Of
+# subscriptions nothing is locked: who leaves holds theirs first and the notices after it, a claim would do so
+# the other way round. Who leaves either sees what is planned, and waits for the claim that holds it or is
+# skipped by it; or it was planned meanwhile, and a claim that begins after they have committed sees that.
+_AWAY = """(kind <> ALL(:asked_for) AND EXISTS (
     SELECT FROM subscription u
     WHERE u.id = notice.subscription_id AND (u.state = 'ended' OR u.phone <> notice.phone)
 ))"""
 # Only the gateway that it is in doubt with may have it again, for as long as that one is in use.
 _MAY_REPEAT = (
     REPEATABLE + " AND coalesce(retry_at <= :now, submitted_at <= :doubt_before) "
-    "AND (gateway = :gateway OR gateway <> ALL(:in_use))" + _STILL_THERE
+    "AND (gateway = :gateway OR gateway <> ALL(:in_use))"
 )
 # Where the provider recognises a repeat, one harms nobody, whatever the kind. But if it had not taken the
 # first one, the repeat would go out, and what was checked for that one may hold no longer.
 _MAY_ASK_AGAIN = (
     "state = 'in_doubt' AND gateway = :gateway AND (retry_at IS NULL OR retry_at <= :now) "
-    "AND kind <> ALL(:checked)" + _STILL_THERE
+    "AND kind <> ALL(:checked)"
 )
 _MAY_GO = "state = 'planned' AND send_from <= :now AND (retry_at IS NULL OR retry_at <= :now)"
 _MORE_URGENT = " AND priority < :priority"
@@ -82,13 +84,19 @@ _EARLIER_IN_DOUBT = f"""EXISTS (
     WHERE a.notice_id = answer.id AND a.number < answer.attempt AND a.outcome = 'in_doubt' AND NOT {DISPROVED}
 )"""
 _IN_STRETCH = f" AND {BUCKET} >= :low AND {BUCKET} < :high"
-_CHOSEN = """
-    SELECT id, kind, subscription_id, phone FROM notice
-    WHERE cycle_id = :cycle AND send_until >= :still AND {candidates}
+_CHOSEN = f"""
+    SELECT id, kind FROM notice
+    WHERE cycle_id = :cycle AND send_until >= :still AND {{candidates}} AND NOT {_AWAY}
     ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
 """
-_CHECKED = """
-    SELECT id, kind, subscription_id, phone FROM notice WHERE id = ANY(:held) AND state = 'planned'
+_CHECKED = "SELECT id FROM notice WHERE id = ANY(:held) AND state = 'planned'"
+_FOUND_AWAY = f"""
+    SELECT notice.id, notice.phone, present.phone AS present_phone, present.state AS present_state
+    FROM (
+        SELECT id, phone, subscription_id FROM notice
+        WHERE cycle_id = :cycle AND {{candidates}} AND {_AWAY}
+        ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
+    ) notice JOIN subscription present ON present.id = notice.subscription_id
 """
 # By their ids, never among all that is planned, which the planner takes for little.
 _WITHDRAW = """
@@ -96,34 +104,25 @@ _WITHDRAW = """
     FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS found (id, reason)
     WHERE notice.id = found.id AND state || '' = 'planned'
 """
-# What goes to somebody gone or elsewhere is not claimed, and comes back with what was found. Subscriptions
-# are read and not locked: who leaves holds theirs first and the notices after them, a claim the other way
-# round. Who leaves either sees what is planned, and waits for the claim that holds it or is skipped by it; or
-# what was planned meanwhile is claimed after they have committed, and this statement sees them.
+_READDRESS = """
+    UPDATE notice SET phone = found.phone
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:phones AS text[])) AS found (id, phone)
+    WHERE notice.id = found.id AND state || '' = 'planned'
+"""
 _CLAIM = """
     WITH chosen AS (
         {chosen}
-    ), looked_at AS MATERIALIZED (
-        SELECT chosen.id, chosen.phone, present.phone AS present_phone, CASE
-            WHEN kind = ANY(:asked_for) THEN NULL
-            WHEN present.state = 'ended' THEN :opted_out
-            WHEN present.phone <> chosen.phone THEN :former_number
-        END AS away
-        FROM chosen LEFT JOIN subscription present ON present.id = chosen.subscription_id
     ), claimed AS (
         UPDATE notice SET state = 'sending', state_since = :now, attempts = attempts + 1,
             lease_until = clock_timestamp() + :lease, gateway = :gateway, provider_id = NULL,
             submitted_at = :now, retry_at = NULL
-        FROM looked_at WHERE notice.id = looked_at.id AND {stays}
-        RETURNING notice.id, attempts, notice.phone, text, encoding, segments, validity_minutes, send_until,
-            priority
+        FROM chosen WHERE notice.id = chosen.id
+        RETURNING notice.id, attempts, phone, text, encoding, segments, validity_minutes, send_until, priority
     ), logged AS (
         INSERT INTO attempt (notice_id, number, gateway, worker, claimed_at)
         SELECT id, attempts, :gateway, :worker, :now FROM claimed
     )
-    SELECT away, present_phone, looked_at.phone AS planned_phone, looked_at.id AS looked_id, claimed.*
-    FROM looked_at LEFT JOIN claimed ON claimed.id = looked_at.id
-    ORDER BY priority, claimed.id
+    SELECT * FROM claimed ORDER BY priority, id
 """
 
 
@@ -197,8 +196,6 @@ def claim(
         "worker": worker,
         "most": most,
         "asked_for": asked_for_kinds(),
-        "opted_out": OPTED_OUT,
-        "former_number": FORMER_NUMBER,
     }
     candidates = _MAY_GO
     if stretch != WHOLE:
@@ -207,48 +204,64 @@ def claim(
     if more_urgent_than is not None:
         candidates += _MORE_URGENT
         values["priority"] = more_urgent_than
-    chosen, withdrawn = _CHOSEN.format(candidates=candidates), 0
-    if checked:
-        held, withdrawn = _checked(connection, chosen, values)
-        chosen, values = _CHECKED, {**values, "held": held}
-    rows, away = _claimed(connection, chosen, values)
-    withdrawn += away
+    rows, withdrawn = _of_planned(connection, candidates, values, checked=checked)
+    if more_urgent_than is None and len(rows) + withdrawn < most:
+        # Only now: while there is enough, what would go to nobody is passed over.
+        cancelled, readdressed = _settle_away(connection, candidates, values)
+        withdrawn += cancelled
+        if readdressed and not rows:
+            rows, others = _of_planned(connection, candidates, values, checked=checked)
+            withdrawn += others
     if rows or withdrawn or more_urgent_than is not None:
         return _batch(rows, sender_id, withdrawn)
     if recognises_repeats:
         values["checked"] = checks.checked_kinds()
-        chosen = _CHOSEN.format(candidates=_MAY_ASK_AGAIN)
-        rows, _ = _claimed(connection, chosen, values)
+        rows = _claimed(connection, _CHOSEN.format(candidates=_MAY_ASK_AGAIN), values)
     if not rows:
         values |= {
             **repeatable_values(),
             "doubt_before": clock.now() - doubt_horizon,
             "in_use": list(in_use),
         }
-        chosen = _CHOSEN.format(candidates=_MAY_REPEAT)
-        rows, _ = _claimed(connection, chosen, values)
+        rows = _claimed(connection, _CHOSEN.format(candidates=_MAY_REPEAT), values)
     return _batch(rows, sender_id)
 
 
-def _claimed(connection: Connection, chosen: str, values: dict[str, Any]) -> tuple[list[Row[Any]], int]:
-    """Claim what is chosen, but for what goes to nobody any more; return it, and how many were cancelled."""
-    rows = connection.execute(text(_CLAIM.format(chosen=chosen, stays="away IS NULL")), values).all()
-    claimed = [row for row in rows if row.id is not None]
-    away = {row.looked_id: row.away for row in rows if row.away is not None}
-    # The same number can lie there in two ways while an installation is being sealed.
-    held = [
-        row.looked_id
-        for row in rows
-        if row.away == FORMER_NUMBER and same_phone(row.planned_phone, row.present_phone)
-    ]
-    if held:
-        stays = _CLAIM.format(chosen=_CHECKED, stays="away IS DISTINCT FROM :opted_out")
-        again = connection.execute(text(stays), {**values, "held": held}).all()
-        claimed += [row for row in again if row.id is not None]
-        away = {notice: reason for notice, reason in away.items() if notice not in held}
+def _claimed(connection: Connection, chosen: str, values: dict[str, Any]) -> Sequence[Row[Any]]:
+    return connection.execute(text(_CLAIM.format(chosen=chosen)), values).all()
+
+
+def _of_planned(
+    connection: Connection, candidates: str, values: dict[str, Any], *, checked: bool
+) -> tuple[Sequence[Row[Any]], int]:
+    """Claim planned notices; return them, and how many a check has cancelled instead."""
+    chosen = _CHOSEN.format(candidates=candidates)
+    if not checked:
+        return _claimed(connection, chosen, values), 0
+    held, withdrawn = _checked(connection, chosen, values)
+    return _claimed(connection, _CHECKED, {**values, "held": held}), withdrawn
+
+
+def _settle_away(connection: Connection, candidates: str, values: dict[str, Any]) -> tuple[int, int]:
+    """Cancel what would go to somebody who has left, or to a number that was given up; return how many.
+
+    The same number can lie there in two ways while an installation is being sealed: such a notice gets the
+    way of its subscription, and may be claimed. How many these are comes second.
+    """
+    rows = connection.execute(text(_FOUND_AWAY.format(candidates=candidates)), values).all()
+    away, same = {}, {}
+    for row in rows:
+        if row.present_state == "ended":
+            away[row.id] = OPTED_OUT
+        elif same_phone(row.phone, row.present_phone):
+            same[row.id] = row.present_phone
+        else:
+            away[row.id] = FORMER_NUMBER
+    if same:
+        connection.execute(text(_READDRESS), {"ids": list(same), "phones": list(same.values())})
     if away:
         connection.execute(text(_WITHDRAW), {**values, "ids": list(away), "reasons": list(away.values())})
-    return claimed, len(away)
+    return len(away), len(same)
 
 
 def _checked(connection: Connection, chosen: str, values: dict[str, Any]) -> tuple[list[UUID], int]:
