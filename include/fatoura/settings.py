@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         description="Where lists for people are written, of letters and for field teams: with customers' "
         "references in full, so nothing there is shown in the UI; empty: `var/lists`.",
     )
+    outbox: Path = Field(
+        Path(),
+        description="Where files for other systems are written, of charges for the billing system: with "
+        "customers' references in full; empty: `var/outbox`.",
+    )
     now: str = Field(
         "",
         description="A moved clock, for trials only: an ISO 8601 instant with offset (the clock of each "
@@ -75,6 +80,11 @@ class Settings(BaseSettings):
     cutoff_rules: Path = Field(
         Path(__file__).with_name("cutoff") / "rules.yaml",
         description="Who is warned that supply may be cut, and when: data, with validity dates.",
+    )
+    fee_rules: Path = Field(
+        Path(__file__).with_name("fees") / "rules.yaml",
+        description="What a subscription costs, when it is charged, and who pays nothing: data, with validity "
+        "dates.",
     )
     districts_file: Path = Field(
         Path(__file__).with_name("extracts") / "districts.csv",
@@ -269,6 +279,11 @@ class Settings(BaseSettings):
         description="When cases are handed over to the field teams, as a cron expression in the utility's "
         "zone.",
     )
+    fee_renewals_at: str = Field(
+        "0 10 1 * *",
+        description="When years of subscriptions are announced, charged, and let lapse, as a cron expression "
+        "in the utility's zone.",
+    )
     billing_conn_id: str = Field(
         "fatoura_billing_db", description="Airflow connection of the billing database, the second source."
     )
@@ -322,6 +337,7 @@ class Settings(BaseSettings):
             fill(self, "landing", str(self.home / self.landing))
         fill(self, "reports", self.home / self.reports if self.reports != Path() else self.var / "reports")
         fill(self, "lists", self.home / self.lists if self.lists != Path() else self.var / "lists")
+        fill(self, "outbox", self.home / self.outbox if self.outbox != Path() else self.var / "outbox")
         if self.phone_key_file is not None:
             blank = self.phone_key_file == Path()
             fill(self, "phone_key_file", None if blank else self.home / self.phone_key_file)

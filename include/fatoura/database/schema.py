@@ -184,6 +184,7 @@ customer = Table(
         comment="how many other versions of it were told",
     ),
     _one_of("contract", "open", "closed"),
+    Index("ix_customer_closed", "customer_reference", postgresql_where=text("contract = 'closed'")),
     comment="The utility's customers, as it told them last: who can subscribe. Those with a bill can, too.",
 )
 
@@ -686,6 +687,11 @@ account_fact = Table(
     ),
     # A fact that ends before it begins was taken back.
     Index(None, "customer_reference"),
+    Index(
+        "ix_account_fact_contract_ended",
+        "customer_reference",
+        postgresql_where=text("fact = 'contract_ended'"),
+    ),
     Index(None, "feed_id"),
     comment="What changes whether a customer may be warned.",
 )
@@ -974,14 +980,13 @@ fee_credit = Table(
     Column("because", Text, nullable=False, comment="a code"),
     Column("ordered_on", Date, nullable=False),
     Column("ordered_by", Text, nullable=False, comment="a workflow's run, or a person's name"),
-    Column("to_tell", Boolean, nullable=False, comment="whether the billing system holds the charge"),
     Column("file_id", Integer, comment="the file that told it: never two"),
     CheckConstraint("amount_millimes > 0", name="amount"),
-    CheckConstraint("to_tell OR file_id IS NULL", name="told"),
     Index(None, "charge_id"),
     Index(None, "file_id", postgresql_where=text("file_id IS NOT NULL")),
-    Index("ix_fee_credit_to_tell", "id", postgresql_where=text("to_tell AND file_id IS NULL")),
-    comment="What is taken off charges: asked for no more, or given back where it was paid.",
+    Index("ix_fee_credit_to_tell", "id", postgresql_where=text("file_id IS NULL")),
+    comment="What is taken off charges that the billing system was told of: to be asked for no more, or to be "
+    "given back where it was paid.",
 )
 
 fee_entry = Table(

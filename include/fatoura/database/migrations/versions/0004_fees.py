@@ -56,17 +56,17 @@ def _guard_charges() -> None:
     )
 
 
-def _keep(table: str, what: str, trigger: str) -> None:
+def _keep(table: str, what: str, *triggers: str) -> None:
     op.execute(
         f"""
-        CREATE OR REPLACE FUNCTION {table}_stands() RETURNS trigger LANGUAGE plpgsql AS $$
+        CREATE FUNCTION {table}_stands() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
             RAISE EXCEPTION '{what}'
                 USING ERRCODE = 'check_violation', CONSTRAINT = '{table}_stands';
         END $$
         """
     )
-    for number, when in enumerate(trigger.split(";")):
+    for number, when in enumerate(triggers):
         op.execute(f"CREATE TRIGGER {table}_stands{number or ''} {when} EXECUTE FUNCTION {table}_stands()")
 
 
@@ -209,14 +209,10 @@ def upgrade() -> None:
         sa.Column("because", sa.Text(), nullable=False, comment="a code"),
         sa.Column("ordered_on", sa.Date(), nullable=False),
         sa.Column("ordered_by", sa.Text(), nullable=False, comment="a workflow's run, or a person's name"),
-        sa.Column(
-            "to_tell", sa.Boolean(), nullable=False, comment="whether the billing system holds the charge"
-        ),
         sa.Column("file_id", sa.Integer(), nullable=True, comment="the file that told it: never two"),
         sa.CheckConstraint("amount_millimes > 0", name=op.f("ck_fee_credit_amount")),
-        sa.CheckConstraint("to_tell OR file_id IS NULL", name=op.f("ck_fee_credit_told")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_fee_credit")),
-        comment="What is taken off charges: asked for no more, or given back where it was paid.",
+        comment="What is taken off charges that the billing system was told of: to be asked for no more, or to be given back where it was paid.",
     )
     op.create_index(op.f("ix_fee_credit_charge_id"), "fee_credit", ["charge_id"], unique=False)
     op.create_index(
@@ -231,7 +227,7 @@ def upgrade() -> None:
         "fee_credit",
         ["id"],
         unique=False,
-        postgresql_where=sa.text("to_tell AND file_id IS NULL"),
+        postgresql_where=sa.text("file_id IS NULL"),
     )
     op.create_table(
         "fee_entry",
@@ -364,6 +360,20 @@ def upgrade() -> None:
         ),
         comment="How many subscriptions there were on a day, as they were then.",
     )
+    op.create_index(
+        "ix_account_fact_contract_ended",
+        "account_fact",
+        ["customer_reference"],
+        unique=False,
+        postgresql_where=sa.text("fact = 'contract_ended'"),
+    )
+    op.create_index(
+        "ix_customer_closed",
+        "customer",
+        ["customer_reference"],
+        unique=False,
+        postgresql_where=sa.text("contract = 'closed'"),
+    )
     op.add_column(
         "subscription",
         sa.Column(
@@ -392,17 +402,17 @@ def upgrade() -> None:
     _keep(
         "fee_charge",
         "a charge is never removed; for what, how much and in which file it stands is never changed",
-        "BEFORE DELETE ON fee_charge FOR EACH ROW;"
-        "BEFORE UPDATE OF subscription_id, period_start, period_end, amount_millimes ON fee_charge FOR EACH ROW;"
+        "BEFORE DELETE ON fee_charge FOR EACH ROW",
+        "BEFORE UPDATE OF subscription_id, period_start, period_end, amount_millimes ON fee_charge FOR EACH ROW",
         "BEFORE UPDATE OF file_id, told_millimes ON fee_charge FOR EACH ROW WHEN (OLD.file_id IS NOT NULL)",
     )
     _keep(
         "fee_credit",
         "a credit is never changed or removed, but for the one file that tells it",
-        "BEFORE DELETE ON fee_credit FOR EACH ROW;"
+        "BEFORE DELETE ON fee_credit FOR EACH ROW",
         "BEFORE UPDATE ON fee_credit FOR EACH ROW WHEN (OLD.file_id IS NOT NULL OR "
-        "(OLD.charge_id, OLD.amount_millimes, OLD.because, OLD.to_tell) "
-        "IS DISTINCT FROM (NEW.charge_id, NEW.amount_millimes, NEW.because, NEW.to_tell))",
+        "(OLD.charge_id, OLD.amount_millimes, OLD.because) "
+        "IS DISTINCT FROM (NEW.charge_id, NEW.amount_millimes, NEW.because))",
     )
     for table, what in (("fee_entry", "an entry of the journal"), ("fee_waiver", "a waiver")):
         _keep(
@@ -413,69 +423,19 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index(
-        "ix_subscription_new_to_fees",
-        table_name="subscription",
-        postgresql_where=sa.text("state <> 'ended' AND began_on IS NULL"),
-    )
-    op.drop_index(
-        "ix_subscription_fees_open",
-        table_name="subscription",
-        postgresql_where=sa.text("state = 'ended' AND began_on IS NOT NULL AND fees_closed_on IS NULL"),
-    )
+    for table, index in (
+        ("subscription", "ix_subscription_new_to_fees"),
+        ("subscription", "ix_subscription_fees_open"),
+        ("customer", "ix_customer_closed"),
+        ("account_fact", "ix_account_fact_contract_ended"),
+    ):
+        op.drop_index(index, table_name=table)
     op.drop_column("subscription", "fees_closed_on")
-    op.drop_table("subscriber_count")
-    op.drop_index(op.f("ix_fee_waiver_customer_reference"), table_name="fee_waiver")
-    op.drop_table("fee_waiver")
-    op.drop_index(
-        "ix_fee_result_pending",
-        table_name="fee_result",
-        postgresql_where=sa.text("finding IS NOT NULL AND settled_at IS NULL"),
-    )
-    op.drop_index(op.f("ix_fee_result_feed_id"), table_name="fee_result")
-    op.drop_table("fee_result")
-    op.drop_table("fee_file")
-    op.drop_index(op.f("ix_fee_entry_day"), table_name="fee_entry", postgresql_using="brin")
-    op.drop_index(op.f("ix_fee_entry_charge_id"), table_name="fee_entry")
-    op.drop_table("fee_entry")
-    op.drop_index(
-        "ix_fee_credit_to_tell",
-        table_name="fee_credit",
-        postgresql_where=sa.text("to_tell AND file_id IS NULL"),
-    )
-    op.drop_index(
-        op.f("ix_fee_credit_file_id"),
-        table_name="fee_credit",
-        postgresql_where=sa.text("file_id IS NOT NULL"),
-    )
-    op.drop_index(op.f("ix_fee_credit_charge_id"), table_name="fee_credit")
-    op.drop_table("fee_credit")
-    op.drop_index(
-        "ix_fee_charge_unpaid",
-        table_name="fee_charge",
-        postgresql_where=sa.text("state IN ('filed', 'accepted', 'refused', 'taken_back')"),
-    )
-    op.drop_index("ix_fee_charge_to_tell", table_name="fee_charge", postgresql_where=sa.text("state = 'due'"))
-    op.drop_index(
-        "ix_fee_charge_to_charge", table_name="fee_charge", postgresql_where=sa.text("state = 'announced'")
-    )
-    op.drop_index(
-        op.f("ix_fee_charge_paid_on"),
-        table_name="fee_charge",
-        postgresql_where=sa.text("paid_on IS NOT NULL"),
-    )
-    op.drop_index(
-        op.f("ix_fee_charge_lapsed_on"),
-        table_name="fee_charge",
-        postgresql_where=sa.text("lapsed_on IS NOT NULL"),
-    )
-    op.drop_index(
-        op.f("ix_fee_charge_file_id"),
-        table_name="fee_charge",
-        postgresql_where=sa.text("file_id IS NOT NULL"),
-    )
-    op.drop_table("fee_charge")
-
+    for table in (
+        *("subscriber_count", "fee_result", "fee_waiver", "fee_entry", "fee_credit", "fee_charge"),
+        "fee_file",
+    ):
+        op.drop_table(table)
     op.execute("DROP FUNCTION fee_charge_moves()")
     for table in ("fee_charge", "fee_credit", "fee_entry", "fee_waiver"):
         op.execute(f"DROP FUNCTION {table}_stands()")
