@@ -16,7 +16,8 @@ from sqlalchemy import text
 from fatoura.database import connect
 from fatoura.errors import BadInput
 from fatoura.notices.states import DECIDED, Decision, State, may_move
-from fatoura.phones import comparable, mask
+from fatoura.phones import comparable
+from fatoura.phones_at_rest import masked, opened, stored_forms
 from fatoura.references import format_reference, hide_reference, mask_reference
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ _BY_ID = _NOTICES.format(which="n.id = :asked")
 _BY_INVOICE = _NOTICES.format(which="n.subject = :asked ORDER BY n.planned_at, n.sequence, n.id")
 # No index: it would make planning and each change of state dearer than an answer to a caller is worth. A
 # million notices are read in well under a second.
-_BY_PHONE = _NOTICES.format(which="n.phone = :asked ORDER BY n.planned_at DESC, n.id DESC LIMIT :most")
+_BY_PHONE = _NOTICES.format(which="n.phone = ANY(:asked) ORDER BY n.planned_at DESC, n.id DESC LIMIT :most")
 
 # A provider that knows only its own id reports with that; our attempt tells whose it is.
 _RECEIPTS = """
@@ -225,8 +226,10 @@ def _find(
     if notices := connection.execute(text(_BY_INVOICE), {"asked": asked}).all():
         return "invoice", notices
     phone = comparable(asked)
-    if phone and (notices := connection.execute(text(_BY_PHONE), {"asked": phone, "most": most}).all()):
-        return "phone", notices
+    if phone:
+        asked_for = {"asked": stored_forms(phone), "most": most}
+        if notices := connection.execute(text(_BY_PHONE), asked_for).all():
+            return "phone", notices
     raise _unknown(connection, asked)
 
 
@@ -265,8 +268,7 @@ def _life(
     unmasked: bool,
 ) -> NoticeLife:
     shown = dict(notice._mapping)
-    if not unmasked:
-        shown |= _masked(notice)
+    shown |= {"phone": notice.phone and opened(notice.phone)} if unmasked else _masked(notice)
     fields = NoticeLife.__dataclass_fields__
     return NoticeLife(
         **{name: value for name, value in shown.items() if name in fields and name != "attempts"},
@@ -295,7 +297,7 @@ def _masked(notice: Row[Any]) -> dict[str, str | None]:
         # What a text says of a customer is known only where it is about an invoice of ours.
         message = hide_reference(message, reference, notice.language) if reference else _hidden(message)
     return {
-        "phone": notice.phone and mask(notice.phone),
+        "phone": notice.phone and masked(notice.phone),
         "customer_reference": reference and mask_reference(format_reference(reference, "fr")),
         "text": message,
     }

@@ -34,7 +34,7 @@ from fatoura.languages import LANGUAGES
 from fatoura.notices.kinds import Kind, load_kind
 from fatoura.notices.rendering import lay_out_values
 from fatoura.notices.writing import PlanningRefused, name_invoices, write_notices
-from fatoura.phones import mask
+from fatoura.phones_at_rest import masked
 from fatoura.references import hide_reference
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def sample_notices(cycle: str, n: int = 3) -> list[SampleNotice]:
         SampleNotice(
             kind=row.kind,
             language=row.language,
-            phone=mask(row.phone),
+            phone=masked(row.phone),
             text=hide_reference(row.text, row.customer_reference, row.language),
             segments=row.segments,
         )

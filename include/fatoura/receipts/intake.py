@@ -13,6 +13,7 @@ from fatoura import metrics
 from fatoura.database import begin, driver
 from fatoura.errors import FatouraError
 from fatoura.metrics.receipts import received_points
+from fatoura.receipts.masking import without_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ class ReceiptsRefused(FatouraError):
 
 @dataclass(frozen=True)
 class RawReceipt:
-    """A receipt as it came, and what could be read of it; `repr` shows no content."""
+    """A receipt as it came, and what could be read of it; `repr` shows no content. Numbers are not stored."""
 
     gateway: str
     received_at: datetime
@@ -67,7 +68,7 @@ def store(receipts: Sequence[RawReceipt]) -> None:
                     (
                         r.gateway,
                         r.received_at,
-                        _storable(json.dumps(r.raw).replace("\\u0000", "\\ufffd")),
+                        _storable(json.dumps(without_numbers(r.raw)).replace("\\u0000", "\\ufffd")),
                         r.notice_id,
                         r.attempt,
                         _storable(r.provider_id),

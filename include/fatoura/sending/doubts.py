@@ -18,7 +18,8 @@ from fatoura import clock
 from fatoura.cycles.registry import SENT_BY, Purpose
 from fatoura.errors import BadInput
 from fatoura.notices.states import DECIDED, Decision, State
-from fatoura.phones import holds_number, mask
+from fatoura.phones import holds_number
+from fatoura.phones_at_rest import masked
 from fatoura.sending.checks import checked_kinds
 from fatoura.sending.claims import DISPROVED, REPEATABLE, SHORTEST_VALIDITY, repeatable_values
 from fatoura.settings import get_settings
@@ -244,7 +245,7 @@ def list_doubts(
             sequence=row.sequence,
             cycle=row.cycle,
             gateway=row.gateway,
-            phone=row.phone and mask(row.phone),
+            phone=row.phone and masked(row.phone),
             attempt=row.attempts,
             since=row.submitted_at,
             answer=row.answer,

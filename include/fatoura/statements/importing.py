@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from fatoura import clock
 from fatoura.database import driver, locked
+from fatoura.phones_at_rest import sealed
 from fatoura.statements.files import StatementUnreadable, opened
 from fatoura.statements.forms import FormError, NamedForm, known_forms, load_form
 from fatoura.statements.lines import Line, Reader, Totals
@@ -267,7 +268,7 @@ def _values(statement_id: int, line: Line, *, one_segment: bool) -> tuple[Any, .
         line.notice_id,
         line.attempt,
         line.provider_id,
-        line.recipient,
+        line.recipient and sealed(line.recipient),
         line.submitted_at,
         line.until,
         line.messages,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fatoura.errors import NotReady
 from fatoura.money import format_exact_amount
-from fatoura.phones import mask
+from fatoura.phones_at_rest import masked, opened
 from fatoura.reports import charts
 from fatoura.reports.charts import Part
 from fatoura.reports.publishing import publish
@@ -152,7 +152,7 @@ def message_cells(message: dict[str, Any], *, unmasked: bool) -> list[Any]:
         message["notice_id"] and str(message["notice_id"]),
         message["attempt"],
         message["provider_id"],
-        phone if unmasked or phone is None else mask(phone),
+        phone and (opened(phone) if unmasked else masked(phone)),
         message["at"],
         message["segments"],
         message["our_segments"],
@@ -276,7 +276,7 @@ def _bar(found: Comparison, words: Words) -> str:
 
 def _shown(message: dict[str, Any]) -> dict[str, Any]:
     phone = message["recipient"]
-    return {**message, "recipient": phone and mask(phone)}
+    return {**message, "recipient": phone and masked(phone)}
 
 
 def _money(millimes: Decimal) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 from fatoura import clock
 from fatoura.database import driver, locked
 from fatoura.errors import BadInput
+from fatoura.phones_at_rest import sealed
 from fatoura.settings import get_settings
 from fatoura.subscriptions.records import REFUSAL_COLUMNS, Flaw, Header, Record, check, read_file
 
@@ -121,7 +122,7 @@ _CHANGE = """
 UPDATE subscription u
 SET phone = j.phone, language = j.language, channel = j.channel, consent_date = j.consent_date,
     changed_at = :now
-FROM judged j WHERE j.verdict = 'changed' AND u.id = j.subscription_id
+FROM judged j WHERE j.verdict = 'changed' AND u.id = j.subscription_id AND u.state <> 'ended'
 """
 
 # Verdicts that refuse a row, and what its report says.
@@ -201,7 +202,7 @@ def _stage(connection: Connection, header: Header, records: Iterable[Record], re
             if isinstance(checked, list):
                 refused.write(header, record, checked)
             else:
-                copy.write_row((record.row, *checked))
+                copy.write_row((record.row, *checked._replace(phone=sealed(checked.phone))))
     return rows
 
 
