@@ -1,11 +1,18 @@
-"""`fatoura subscribers`: the first import of subscribers."""
+"""`fatoura subscribers`: the first import of subscribers, and the way out by a clerk."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from fatoura.cli.feeds import by_option, shown_reference, who
+from fatoura.cli.printing import print_json
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @click.group()
@@ -38,3 +45,28 @@ def import_(file: Path, as_json: bool) -> None:
         click.echo(f"  row {refused.row}: {'; '.join(map(str, refused.flaws))}")
     if outcome.refused_file:
         click.echo(f"Refused rows, as they came: {outcome.refused_file}")
+
+
+@subscribers.command()
+@click.argument("reference")
+@click.option("--evidence", required=True, help="What shows it: the number of a letter, or of a call.")
+@click.option(
+    "--on", "asked_on", type=click.DateTime(["%Y-%m-%d"]), help="The day of asking.  [default: today]"
+)
+@by_option("tells it")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def leave(reference: str, evidence: str, asked_on: datetime | None, by: str | None, as_json: bool) -> None:
+    """Let the customer REFERENCE, 9 digits, leave: no message goes out any more, also none that is planned.
+
+    What a sender has claimed by then has left. Who subscribes again later gets a new subscription.
+    """
+    from fatoura.subscriptions.leaving import leave_by_clerk
+
+    left = leave_by_clerk(
+        "".join(reference.split()), evidence, by=who(by), asked_on=asked_on.date() if asked_on else None
+    )
+    if as_json:
+        print_json({"ended": len(left.ended), "cancelled": left.cancelled})
+        return
+    shown = shown_reference("".join(reference.split()), unmasked=False)
+    click.echo(f"{shown} gets no more messages; {left.cancelled} that were planned are cancelled")

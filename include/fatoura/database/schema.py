@@ -320,6 +320,42 @@ coupon_decision = Table(
     comment="What clerks decided of coupons. Rows are never changed or removed.",
 )
 
+departure = Table(
+    "departure",
+    metadata,
+    Column("departure_id", Text, primary_key=True),
+    Column("customer_reference", Text, nullable=False),
+    Column("asked_on", Date, nullable=False),
+    Column("told_by", Text, nullable=False, comment="the clerk"),
+    Column("reason", Text, comment="in the clerk's words; holds no phone number"),
+    Column("feed_id", Integer, nullable=False, comment="the feed that brought what stands"),
+    Column("row_number", BigInteger, nullable=False),
+    Column("told_in", Text, nullable=False, comment="name of the feed that stands"),
+    Column("revision", SmallInteger, nullable=False, server_default="0"),
+    Column("outcome", Text, comment="null: not judged yet"),
+    Column("subscription_id", BigInteger, comment="the one that it ended"),
+    _instant("applied_at"),
+    _one_of("outcome", "left", "not_subscribed", "signed_again"),
+    Index(None, "customer_reference"),
+    Index(None, "feed_id"),
+    comment="What clerks were told by customers who want no more messages.",
+)
+
+inbound_message = Table(
+    "inbound_message",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("gateway", Text, nullable=False),
+    _instant("received_at", nullable=False),
+    Column("act", Text, comment="what its keyword asks for; null: it holds none"),
+    Column("outcome", Text, nullable=False),
+    Column("subscriptions", Integer, nullable=False, comment="how many it ended"),
+    _one_of("act", "leave", "help"),
+    _one_of("outcome", "left", "already_left", "unknown_sender", "helped", "no_keyword"),
+    Index(None, "received_at", postgresql_using="brin"),
+    comment="Messages that customers sent. Neither their number nor their words are kept.",
+)
+
 # --- Notices, attempts, receipts ---------------------------------------------------------------------
 
 notice = Table(

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from fatoura.accounts.loading import FACTS
 from fatoura.database import connect
+from fatoura.departures.loading import DEPARTURES
 from fatoura.errors import BadInput, NeedsAPerson, NotReady
 from fatoura.feeds.delivery import open_folder
 from fatoura.feeds.folders import find_feeds
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTENTS: tuple[Content[Any], ...] = (PAYMENTS, FACTS)
+CONTENTS: tuple[Content[Any], ...] = (PAYMENTS, FACTS, DEPARTURES)
 
 
 class FeedsRefused(NeedsAPerson):

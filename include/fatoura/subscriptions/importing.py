@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOCK = "subscribers"
+"""Held by whoever changes many subscriptions at once."""
+
 _TOLD = 10  # refused rows that the outcome names; all are in the file
 
 
@@ -143,7 +146,7 @@ def import_subscribers(path: Path) -> ImportOutcome:
     """
     started = time.monotonic()
     try:
-        with _RefusedFile(path) as refused, locked("subscribers") as connection:
+        with _RefusedFile(path) as refused, locked(LOCK) as connection:
             outcome = _import(connection, path, refused)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import text
 
 from fatoura import clock
+from fatoura.database import begin
+from fatoura.errors import BadInput
 from fatoura.notices.kinds import asked_for_kinds
+from fatoura.references import is_reference
 from fatoura.sending.claims import OPTED_OUT
+from fatoura.sending.doubts import checked_name, checked_reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,3 +118,21 @@ def leave(connection: Connection, leavers: Sequence[Leaver], *, channel: str, re
         {"ended": list(ended.values()), "asked_for": asked_for_kinds(), "reason": OPTED_OUT, "now": now},
     ).rowcount
     return Left(ended, cancelled)
+
+
+def leave_by_clerk(reference: str, evidence: str, *, by: str, asked_on: date | None = None) -> Left:
+    """Let one customer leave whom a clerk has heard, in a transaction of its own.
+
+    :param evidence: in one line; not shorter than a few characters, and without a phone number.
+    :raises BadInput: when there is no current subscription, or the evidence says nothing.
+    """
+    if not is_reference(reference):
+        raise BadInput("a customer's reference has 9 digits")
+    if asked_on is not None and asked_on > clock.today():
+        raise BadInput("the day of asking lies ahead")
+    leaver = Leaver(reference, checked_reason(evidence), checked_name(by), asked_on)
+    with begin() as connection:
+        left = leave(connection, [leaver], channel="clerk")
+    if not left.ended:
+        raise BadInput("this customer has no subscription (any more), so there is nothing to end")
+    return left
