@@ -86,8 +86,11 @@ class _Statements:
         def said(alias: str) -> str:
             return as_json(alias, values)
 
+        # The subject and the invoice have columns of their own where superseded rows are kept.
+        further = tuple(column for column in key[1:] if column != "invoice_number")
+
         def kept(alias: str) -> str:
-            return as_json(alias, (*values, "row_number", *content.rank))
+            return as_json(alias, (*further, *values, "row_number", *content.rank))
 
         one_invoice = "{0}.invoice_number" if "invoice_number" in typed else "NULL"
         listed = ", ".join(key)
@@ -135,7 +138,10 @@ class _Statements:
             f"FROM merging m JOIN {table} t ON {same_key.format('m')} WHERE m.verdict = 'corrected'"
         )
         of_the_key = f"s.content = :content AND s.subject = t.{key[0]}" + "".join(
-            f" AND s.{column} = t.{column}" for column in key[1:]
+            f" AND s.was ->> '{column}' = CAST(t.{column} AS text)"
+            if column in further
+            else f" AND s.{column} = t.{column}"
+            for column in key[1:]
         )
         # A file that says every day what a person has set right leaves one trace, not one a day.
         self.keep_what_came_late = (

@@ -21,6 +21,7 @@ from fatoura.feeds.folders import find_feeds
 from fatoura.feeds.loading import FeedLoaded, load_feed
 from fatoura.feeds.refusal import FeedRefused
 from fatoura.feeds.refused import Refusal, forget_all_but, remember_refusal
+from fatoura.fees.results import FEE_RESULTS
 from fatoura.landing import landing_path
 from fatoura.payments.loading import PAYMENTS
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTENTS: tuple[Content[Any], ...] = (PAYMENTS, FACTS, DEPARTURES)
+CONTENTS: tuple[Content[Any], ...] = (PAYMENTS, FACTS, DEPARTURES, FEE_RESULTS)
 
 
 class FeedsRefused(NeedsAPerson):

@@ -1,1 +1,1 @@
-"""The yearly fee: announced, charged, told to the billing system, paid or not, renewed or lapsed; and its books."""
+"""The yearly fee: announced, charged, paid or not; subscriptions that renew or lapse; and the books of it."""
