@@ -1,4 +1,4 @@
-"""Subscriptions and the billing system for tests of fees: what it is told, and what it answers. All invented."""
+"""Subscriptions for tests of fees, and the billing system: what it is told, what it answers. All invented."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fatoura import clock
 from fatoura.database import begin, connect
 from fatoura.fees import renewing
 from fatoura.fees.filing import outbox
+from fatoura.fees.keeping import keep_up
 from fatoura.fees.records import COLUMNS
 from fatoura.fees.results import load_results_feed
 from fatoura.sending import checks
@@ -53,6 +54,7 @@ def subscribe(reference: str = ONE, **columns: Any) -> int:
 
 def run(*, month: str = "", send: bool = True) -> dict[str, Any]:
     """Do all steps of a monthly run; return their counts."""
+    keep_up()
     cycle, counts = renewing.begin_run()
     counts = dict(counts)
     counts |= renewing.announce(cycle, month=month)
@@ -107,6 +109,7 @@ def answer(charge: str, result: str, amount: int = 1_000, **changed: Any) -> dic
 def write_answers(
     name: str,
     rows: Iterable[Mapping[str, Any]],
+    /,
     *,
     until: datetime | None = None,
     folder: Path | None = None,
