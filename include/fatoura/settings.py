@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     )
 
     # Privacy
+    keywords_file: Path = Field(
+        Path(__file__).with_name("inbound") / "keywords.yaml",
+        description="The words by which customers leave, and what they are answered, where the provider "
+        "receives messages.",
+    )
     phone_key_file: Path | None = Field(
         None,
         description="File with the key that phone numbers are sealed with in the database, and former ones "
@@ -209,7 +214,7 @@ class Settings(BaseSettings):
         "5/h,10/d", description="Codes that one phone gets, in an hour and in a day."
     )
     site_limit_reference: str = Field(
-        "5/h,10/d", description="Codes and departures that are asked for with one customer's reference."
+        "8/h,15/d", description="Codes and departures that are asked for with one customer's reference."
     )
     site_limit_address: str = Field(
         "120/h,600/d",

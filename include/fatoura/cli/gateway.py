@@ -108,6 +108,7 @@ def _abilities(can: dict[str, Any]) -> list[str]:
             ("validity", "validity"),
             ("scheduled", "scheduled sending"),
             ("balance", "balance"),
+            ("inbound", "passes on what customers send"),
         )
         if can.get(name)
     ]
@@ -228,6 +229,24 @@ def receipt_address(name: str) -> None:
     NAME is the Airflow connection's id. The address holds the secret: it is for the provider alone.
     """
     from fatoura.gateways.interface import receipt_path
+
+    click.echo(_address(name, receipt_path))
+
+
+@gateway.command("inbound-address")
+@click.argument("name")
+def inbound_address(name: str) -> None:
+    """Print the address to which a provider passes on what customers send, such as Kannel's get-url.
+
+    NAME is the Airflow connection's id; its extra has to say that the provider does so. The address holds the
+    secret: it is for the provider alone.
+    """
+    from fatoura.gateways.interface import inbound_path
+
+    click.echo(_address(name, inbound_path))
+
+
+def _address(name: str, path: Callable[[str, str], str]) -> str:
     from fatoura.receipts.secret import receipt_secret
     from fatoura.settings import get_settings
 
@@ -236,7 +255,7 @@ def receipt_address(name: str) -> None:
         raise BadInput(
             f"{name!r} is none of the gateways; FATOURA_SMS_CONN_IDS names {', '.join(settings.gateways)}"
         )
-    click.echo(settings.receiver_url.rstrip("/") + receipt_path(name, receipt_secret()))
+    return settings.receiver_url.rstrip("/") + path(name, receipt_secret())
 
 
 def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from uuid import UUID
 
+    from fatoura.languages import Language
     from fatoura.notices.encoding import Encoding
     from fatoura.notices.states import State
 
@@ -30,6 +31,10 @@ class MessageUnfit(BadInput):
 
     Raised before anything is sent. Says which message (our id) and which rule, never its text or number.
     """
+
+
+class InboundUnreadable(BadInput):
+    """A message of a customer of which the provider does not tell the sender or the text."""
 
 
 class ReceiptUnreadable(BadInput):
@@ -133,6 +138,17 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """A message that somebody sent to our number.
+
+    :param sender: as the provider writes it.
+    """
+
+    sender: str = field(repr=False)
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """What a provider gives for the credentials, to be shown with each request.
 
@@ -171,6 +187,7 @@ class Capabilities:
     :param longest_segments: a longer message is cut or refused.
     :param balance: it can be asked for the account's balance.
     :param statuses_at_once: how many messages one status query may name.
+    :param inbound: it receives messages of customers, passes them on, and sends what it is answered.
     :param seconds_between_statuses: how far apart status queries must lie, where the provider says so.
     """
 
@@ -183,6 +200,7 @@ class Capabilities:
     longest_segments: int
     balance: bool
     statuses_at_once: int = 1
+    inbound: bool = False
     seconds_between_statuses: float = 0
 
 
@@ -249,6 +267,20 @@ class Gateway(ABC):
         """
         raise ReceiptUnreadable("this provider's receipts are asked for; it does not report by itself")
 
+    @staticmethod
+    def read_inbound(query: bytes, body: bytes, headers: Mapping[str, str]) -> InboundMessage:
+        """Return a message that a customer sent. Static, as `read_receipt` is.
+
+        :param query: the address's query, as it came: a text in it may be in any character set.
+        :raises InboundUnreadable: says what is wrong, and holds nothing personal.
+        """
+        raise InboundUnreadable("this provider's interface is not known to pass messages of customers on")
+
+    @staticmethod
+    def inbound_answer(text: str, language: Language) -> tuple[dict[str, str], bytes]:
+        """Return the headers and the body by which the provider is told what to send back; empty: nothing."""
+        raise NotImplementedError
+
     def token_request(self) -> Request | None:
         """Return the request for a token; nothing where the credentials go with each request."""
         return None
@@ -278,6 +310,11 @@ class Gateway(ABC):
         :raises BadInput: when the answer is not one.
         """
         raise NotImplementedError
+
+
+def inbound_path(gateway: str, secret: str) -> str:
+    """Return the path of the receiver's address for messages that customers send through a gateway."""
+    return f"/inbound/{quote(gateway, safe='')}/{quote(secret, safe='')}"
 
 
 def receipt_path(gateway: str, secret: str) -> str:

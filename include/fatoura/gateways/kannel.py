@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fatoura.errors import BadInput
@@ -17,6 +18,8 @@ from fatoura.gateways.fitness import check_fit
 from fatoura.gateways.interface import (
     Capabilities,
     Gateway,
+    InboundMessage,
+    InboundUnreadable,
     MessageUnfit,
     Outcome,
     Receipt,
@@ -24,12 +27,14 @@ from fatoura.gateways.interface import (
     Request,
     receipt_path,
 )
+from fatoura.notices.encoding import measure
 from fatoura.notices.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fatoura.gateways.interface import GatewayConfig, Message, OutcomeKind
+    from fatoura.languages import Language
 
 # 1 delivered, 2 not delivered, 4 buffered, 8 accepted by the SMSC, 16 refused by the SMSC.
 _DLR_MASK = "31"
@@ -87,6 +92,7 @@ _UNDELIVERED = {
 _STAT = re.compile(r"\bstat:([A-Za-z]{1,10})")
 _ERR = re.compile(r"\berr:([0-9A-Za-z]{1,8})")
 _SMPP_CODE = re.compile(r"0x[0-9a-f]{8}")
+_CHARSET = re.compile(r'charset="?([!-!#-:<-~]+)"?', re.IGNORECASE)
 
 
 class KannelGateway(Gateway):
@@ -94,8 +100,9 @@ class KannelGateway(Gateway):
 
     POST, because it keeps the password, the number and the text out of addresses, and so out of access logs.
 
-    :param config: `extra` may hold `path` (``/cgi-bin/sendsms``) and `longest_segments`, which must equal
-        `max-messages` of the Kannel user and is 1 by default, as Kannel's.
+    :param config: `extra` may hold `path` (``/cgi-bin/sendsms``), `longest_segments`, which must equal
+        `max-messages` of the Kannel user and is 1 by default, as Kannel's, and `inbound` (false): there is a
+        short code, and Kannel passes on what is sent to it.
     :raises BadInput: names the field of the connection that is wrong.
     """
 
@@ -103,11 +110,15 @@ class KannelGateway(Gateway):
 
     def __init__(self, config: GatewayConfig):
         self.name = config.name
-        refuse_unknown(config.extra, {"path", "longest_segments"})
+        refuse_unknown(config.extra, {"path", "longest_segments", "inbound"})
         address = base_address(config)
         path = config.extra.get("path", "/cgi-bin/sendsms")
         if not isinstance(path, str) or not re.fullmatch(r"/[!-~]*", path):
             raise BadInput("the Kannel connection's extra: path must start with / and hold no spaces")
+        inbound = config.extra.get("inbound", False)
+        inbound = {"true": True, "false": False}.get(inbound, inbound)  # text, in an address
+        if not isinstance(inbound, bool):
+            raise BadInput("the Kannel connection's extra: inbound must be true or false")
         for field in ("username", "password"):
             if not _HEADER_VALUE.fullmatch(getattr(config, field)):
                 raise BadInput(
@@ -128,6 +139,7 @@ class KannelGateway(Gateway):
             scheduled=False,
             longest_segments=longest_segments(config.extra),
             balance=False,
+            inbound=inbound,
         )
 
     def submit_request(self, message: Message, token: str = "") -> Request:
@@ -196,6 +208,35 @@ class KannelGateway(Gateway):
             detail=_detail(kind, words),
             happened_at=_instant(query.get("time", "")),
         )
+
+    @staticmethod
+    def read_inbound(query: bytes, body: bytes, headers: Mapping[str, str]) -> InboundMessage:
+        """Return what Kannel's service passes on: by `get-url` in the query, by `post-url` in the body.
+
+        :raises InboundUnreadable: see `Gateway.read_inbound`.
+        """
+        # Latin-1 keeps each octet: the text's own character set is named beside it.
+        told = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1"))
+        if "text" in told:
+            sender, octets = told.get("from", ""), told["text"].encode("latin-1")
+            charset = told.get("charset", "")
+        else:
+            sender, octets = headers.get("x-kannel-from", ""), body
+            named = _CHARSET.search(headers.get("content-type", ""))
+            charset = named[1] if named else ""
+        if not sender.strip():
+            raise InboundUnreadable("it names no sender: is from=%p in the get-url, or send-sender set?")
+        try:
+            written = octets.decode(charset or "utf-8")
+        except (UnicodeDecodeError, LookupError):
+            written = octets.decode("latin-1")
+        return InboundMessage(sender.strip(), written)
+
+    @staticmethod
+    def inbound_answer(text: str, language: Language) -> tuple[dict[str, str], bytes]:
+        """Return the answer that Kannel sends back, where its service accepts X-Kannel headers."""
+        coding = _CODING[measure(text).encoding]
+        return {"Content-Type": "text/plain; charset=UTF-8", "X-Kannel-Coding": coding}, text.encode()
 
     def _check(self, message: Message) -> None:
         check_fit(message, self.capabilities.longest_segments)

@@ -1,8 +1,8 @@
 """The receipt receiver: a web application in a process of its own, for it faces the provider's network.
 
 It stores each receipt raw before it says "taken", matches in the background, and answers in the same way
-whatever a receipt holds: a provider that is told of an error repeats it for hours. Payments that are pushed
-come in by this process as well, for the same reason.
+whatever a receipt holds: a provider that is told of an error repeats it for hours. Payments that are pushed,
+and messages that customers send, come in by this process as well, for the same reason.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fatoura.database import connect
 from fatoura.errors import BadInput
 from fatoura.gateways import receipt_reader
 from fatoura.gateways.interface import ReceiptUnreadable
+from fatoura.inbound.receiving import InboundMessages, check_keywords
 from fatoura.metrics.standing import watch
 from fatoura.payments.push import PaymentsPush
 from fatoura.receipts.intake import Intake, RawReceipt
@@ -53,6 +54,7 @@ _GATHER_SECONDS = 0.25
 @asynccontextmanager
 async def _work_in_the_background(app: Receiver) -> AsyncIterator[None]:
     receipt_secret()  # fail at the start, not at the first receipt
+    check_keywords()
     workers = [asyncio.create_task(app.intake.run()), asyncio.create_task(_match_what_comes(app.intake))]
     if metrics.is_on():
         workers.append(asyncio.create_task(watch()))
@@ -100,6 +102,8 @@ class Receiver(FastAPI):
         )
         self.add_route("/health", _health, methods=["GET"])
         self.add_route("/payments", PaymentsPush(WrongGuesses()).answer, methods=["POST"])
+        inbound = InboundMessages(WrongGuesses())
+        self.add_route("/inbound/{gateway}/{secret}", inbound.answer, methods=["GET", "POST"])
         self.intake = Intake()
         self._guesses = WrongGuesses()
         self._readers: dict[str, ReceiptReader | None] = {}
@@ -226,5 +230,5 @@ async def _health(_request: Request) -> Response:
 
 
 def create_app() -> Receiver:
-    """Return the receiver: `/receipts/<gateway>/<secret>` by GET or POST, `/payments`, and `/health`."""
+    """Return the receiver: `/receipts/<gateway>/<secret>`, `/inbound/…` alike, `/payments`, and `/health`."""
     return Receiver()

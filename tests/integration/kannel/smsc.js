@@ -1,6 +1,7 @@
 // An SMS centre for tests: takes SMPP binds and messages, writes down what came, reports on each message.
 // Started by stack.py as: node smsc.js PORT LOG [RECEIPT_DELAY_MS]. It delivers to nobody.
 // On SIGUSR2 the link to the gateway drops, and stays down for a while.
+// On SIGHUP it passes on what a customer sent: the JSON document LOG.inbound says from, to, coding and octets.
 //
 // The last digit of the recipient's number chooses what happens to its message:
 //   0 delivered          1 undeliverable     2 expired            3 rejected by the network
@@ -89,6 +90,19 @@ process.on('SIGUSR2', () => {
   linkDownUntil = Date.now() + LINK_DOWN_MS;
   for (const session of sessions) session.destroy();
   sessions.clear();
+});
+
+process.on('SIGHUP', () => {
+  const message = JSON.parse(fs.readFileSync(logFile + '.inbound', 'utf8'));
+  const [session] = sessions;
+  session.deliver_sm({
+    source_addr_ton: 1,
+    source_addr_npi: 1,
+    source_addr: message.from,
+    destination_addr: message.to,
+    data_coding: message.coding,
+    short_message: Buffer.from(message.octets, 'hex'),
+  });
 });
 
 const server = smpp.createServer((session) => {

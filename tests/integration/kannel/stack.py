@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -63,6 +64,10 @@ http-request-retry = 5
 http-queue-delay = 2
 http-timeout = 10
 
+group = smsbox-route
+smsbox-id = box1
+smsc-id = NODE
+
 group = sendsms-user
 username = "{username}"
 password = "{password}"
@@ -72,9 +77,10 @@ concatenation = true
 group = sms-service
 keyword = default
 catch-all = true
-max-messages = 0
-text = ""
+{service}
 """
+
+SILENT = 'max-messages = 0\ntext = ""'
 
 
 def why_not() -> str | None:
@@ -107,10 +113,12 @@ class KannelStack:
 
     :param folder: where configuration, spools and logs go; best on a tmpfs.
     :param receipt_delay: milliseconds from a message to its final receipt.
+    :param service: what Kannel does with messages of customers, as lines of its configuration.
     """
 
     folder: Path
     receipt_delay: int = 50
+    service: str = SILENT
     smsc_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     smsbox_port: int = field(default_factory=free_port)
@@ -139,6 +147,7 @@ class KannelStack:
                 username=USERNAME,
                 password=PASSWORD,
                 max_messages=MAX_MESSAGES,
+                service=self.service,
             )
         )
         self.start_smsc()
@@ -169,6 +178,9 @@ class KannelStack:
 
     def wait_for_link(self, seconds: float = 20) -> None:
         """Wait until Kannel says that its link to the SMPP centre is up."""
+        self._wait_for_status("(online", seconds)
+
+    def _wait_for_status(self, words: str, seconds: float = 20) -> None:
         import requests
 
         end = time.monotonic() + seconds
@@ -176,10 +188,21 @@ class KannelStack:
             answer = requests.get(
                 f"http://127.0.0.1:{self.admin_port}/status.txt", params={"password": "s"}, timeout=5
             )
-            if "(online" in answer.text:
+            if words in answer.text:
                 return
             assert time.monotonic() < end, answer.text
             time.sleep(0.05)
+
+    def receive(self, phone: str, text: str, to: str = "85999") -> None:
+        """Let a customer send a message."""
+        self._wait_for_status("smsbox:box1")  # what comes before rests for a minute
+        try:
+            coding, octets = 0, text.encode("ascii")
+        except UnicodeEncodeError:
+            coding, octets = 8, text.encode("utf-16-be")
+        message = {"from": phone.lstrip("+"), "to": to, "coding": coding, "octets": octets.hex()}
+        self.smsc_log.with_name(f"{self.smsc_log.name}.inbound").write_text(json.dumps(message))
+        self.children["smsc"].send(signal.SIGHUP)
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return what the SMPP centre wrote down so far of one kind: `submit` or `receipt`."""

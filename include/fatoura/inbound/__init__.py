@@ -1,0 +1,1 @@
+"""Messages that customers send: keywords by which they leave."""
