@@ -22,8 +22,9 @@ def subscribers() -> None:
 
 @subscribers.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@by_option("imports it")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def import_(file: Path, as_json: bool) -> None:
+def import_(file: Path, by: str | None, as_json: bool) -> None:
     """Import FILE, a CSV of customer_reference, phone, language, channel and consent_date.
 
     Rows that break a rule are refused, counted, and written to a file for correction, which can be imported
@@ -31,7 +32,7 @@ def import_(file: Path, as_json: bool) -> None:
     """
     from fatoura.subscriptions import import_subscribers
 
-    outcome = import_subscribers(file)
+    outcome = import_subscribers(file, by=who(by))
     if as_json:
         click.echo(json.dumps(outcome.as_json(), ensure_ascii=False))
         return

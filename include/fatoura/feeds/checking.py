@@ -94,7 +94,7 @@ def check_folder(content: Content[M], folder: str) -> Checked:
         if before != said:
             flawed[first_row] = flawed[record.row] = (f"{content.subject}: conflicting_rows",)
     problems = list(reading.problems)
-    if len(flawed) > allowed_flaws(reading.rows):
+    if len(flawed) > allowed_flaws(content, reading.rows):
         problems.append(
             f"{len(flawed):,} of {reading.rows:,} rows break a rule: it is the form that is wrong"
         )

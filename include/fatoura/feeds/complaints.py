@@ -17,17 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def new_complaints(complaints: Mapping[str, str]) -> dict[str, str]:
+def new_complaints(complaints: Mapping[str, str], teller: str = "") -> dict[str, str]:
     """Return the complaints that are new, or say something else than before; they count as told from now on.
 
     What is not complained of any more is forgotten: should it come back, it is new.
 
     :param complaints: all that is wrong now, by what it is about.
+    :param teller: which workflow complains, where it is not the one of payments: each forgets its own only.
     """
-    digests = {about: hashlib.sha256(said.encode()).hexdigest() for about, said in complaints.items()}
+    prefix = f"{teller}: " if teller else ""
+    digests = {
+        f"{prefix}{about}": hashlib.sha256(said.encode()).hexdigest() for about, said in complaints.items()
+    }
     with locked("complaints of feeds") as connection:
         connection.execute(
-            text("DELETE FROM complaint WHERE NOT subject = ANY(:subjects)"), {"subjects": list(digests)}
+            text(
+                "DELETE FROM complaint WHERE NOT subject = ANY(:subjects) "
+                "AND coalesce(substring(subject FROM '^\\w+: '), '') = :prefix"
+            ),
+            {"subjects": list(digests), "prefix": prefix},
         )
         new = connection.scalars(
             text(
@@ -39,4 +47,4 @@ def new_complaints(complaints: Mapping[str, str]) -> dict[str, str]:
             ),
             {"subjects": list(digests), "digests": list(digests.values()), "now": clock.now()},
         ).all()
-    return {about: complaints[about] for about in complaints if about in new}
+    return {about: said for about, said in complaints.items() if f"{prefix}{about}" in new}

@@ -42,6 +42,10 @@ def _nothing(*_: object) -> None:
     """Do nothing more."""
 
 
+def _as_it_came(fields: Mapping[str, Any], _flaw: str | None) -> Mapping[str, Any]:
+    return fields
+
+
 @dataclass(frozen=True)
 class Content(Generic[M]):
     """One kind of thing that feeds tell of.
@@ -61,6 +65,10 @@ class Content(Generic[M]):
     :param channels: of which channels a feed says something, for its refusal; none where there are none.
     :param after: what is to be done once the rows have been merged, in the same transaction.
     :param freed: what is to be done once a refused feed lies there no more.
+    :param bears_on_warnings: whether nobody is warned whom a row names that was set aside.
+    :param endings: of the files that parts may be.
+    :param kept: how a row that is set aside is kept: sealed, where it holds a number.
+    :param bad_rows_share: how many of its rows may break a rule; none: the setting of all feeds.
     """
 
     name: ContentName
@@ -80,6 +88,10 @@ class Content(Generic[M]):
     extras: Mapping[str, str] = field(default_factory=dict)
     after: Callable[[Connection, NewFeed], None] = _nothing
     freed: Callable[[Connection], None] = _nothing
+    bears_on_warnings: bool = True
+    endings: tuple[str, ...] = (".csv",)
+    kept: Callable[[Mapping[str, Any], str | None], Mapping[str, Any]] = _as_it_came
+    bad_rows_share: Callable[[], float] | None = None
 
     @property
     def subject(self) -> str:

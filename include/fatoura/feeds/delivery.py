@@ -14,6 +14,7 @@ from fatoura.feeds.content import Content, M
 from fatoura.feeds.manifest import read_feed_manifest
 from fatoura.feeds.records import PartUnreadableError, RawRow, read_csv
 from fatoura.feeds.refusal import FeedRefused
+from fatoura.feeds.workbooks import WORKBOOK, read_workbook
 from fatoura.manifests import FILE_NAME, LARGEST
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ class Delivery(Generic[M]):
     remarks: list[str] = field(default_factory=list)
 
 
+def _part(name: str, path: LandingPath, columns: tuple[str, ...]) -> FeedPart:
+    if name.lower().endswith(WORKBOOK):
+        return WorkbookPart(name, path, columns)
+    return FilePart(name, path, columns)
+
+
 @dataclass
 class FilePart:
     """A CSV file of a feed. Its checksum is taken while it is read."""
@@ -86,12 +93,39 @@ class FilePart:
                 )
                 yield from read_csv(text, self.columns)
                 self.sha256 = summed.digest.hexdigest()
-        except FileNotFoundError:
-            raise PartUnreadableError("named in the manifest, but not there; deliver it") from None
-        except IsADirectoryError:
-            raise PartUnreadableError("a folder, not a file") from None
-        except PermissionError:
-            raise PartUnreadableError("may not be read; give the right to read it") from None
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            raise _unopened(error) from None
+
+
+@dataclass
+class WorkbookPart:
+    """An XLSX workbook of a feed. Its checksum is taken first: archives are read from their end."""
+
+    name: str
+    path: LandingPath
+    columns: tuple[str, ...]
+    sha256: str | None = None
+
+    def rows(self) -> Iterator[RawRow]:
+        """Read the rows of its one sheet, in order.
+
+        :raises PartUnreadableError: when the file is missing, or no workbook of the contract.
+        """
+        try:
+            with self.path.open("rb") as file:
+                self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                yield from read_workbook(file, self.columns)
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            raise _unopened(error) from None
+
+
+def _unopened(error: OSError) -> PartUnreadableError:
+    if isinstance(error, FileNotFoundError):
+        return PartUnreadableError("named in the manifest, but not there; deliver it")
+    if isinstance(error, IsADirectoryError):
+        return PartUnreadableError("a folder, not a file")
+    return PartUnreadableError("may not be read; give the right to read it")
 
 
 class _Summed(io.RawIOBase):
@@ -128,7 +162,12 @@ def open_folder(content: Content[M], folder: LandingPath, *, named: bool, subjec
     except PermissionError:
         raise FeedRefused(subject, [f"{FILE_NAME} may not be read; give the right to read it"]) from None
     manifest = read_feed_manifest(
-        document, content.manifest, content.form, folder=folder.name if named else None, subject=subject
+        document,
+        content.manifest,
+        content.form,
+        folder=folder.name if named else None,
+        subject=subject,
+        endings=content.endings,
     )
     parts = {part.name for part in manifest.parts}
     others = sorted(path.name for path in folder.iterdir() if path.name not in {"", FILE_NAME, *parts})
@@ -136,6 +175,6 @@ def open_folder(content: Content[M], folder: LandingPath, *, named: bool, subjec
         manifest,
         "landing",
         str(folder),
-        [FilePart(part.name, folder / part.name, content.columns) for part in manifest.parts],
+        [_part(part.name, folder / part.name, content.columns) for part in manifest.parts],
         remarks=[f"{name}: not named in the manifest, left alone" for name in others],
     )

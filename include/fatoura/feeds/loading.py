@@ -97,9 +97,10 @@ def load_feed(content: Content[M], delivery: Delivery[M], *, run_id: str | None 
     return loaded
 
 
-def allowed_flaws(rows: int) -> float:
+def allowed_flaws(content: Content[Any], rows: int) -> float:
     """Return how many rows of a feed may break a rule; with more of them, its form is what is wrong."""
-    return max(_FEW, get_settings().guard_bad_rows_share * rows)
+    share = content.bad_rows_share() if content.bad_rows_share else get_settings().guard_bad_rows_share
+    return max(_FEW, share * rows)
 
 
 def _load(connection: Connection, content: Content[M], delivery: Delivery[M]) -> FeedLoaded:
@@ -124,7 +125,7 @@ def _load(connection: Connection, content: Content[M], delivery: Delivery[M]) ->
     _mark_contradictions(connection, content)
     known = _leave_out_known_flaws(connection, content, delivery.location) if delivery.recurring else 0
     set_aside = connection.scalar(text("SELECT count(*) FROM incoming WHERE reasons IS NOT NULL")) or 0
-    if set_aside > allowed_flaws(reading.rows):
+    if set_aside > allowed_flaws(content, reading.rows):
         raise _too_many(connection, subject, reading.rows, set_aside)
     feed = _register(connection, content, delivery, manifest)
     values = {"feed": feed.id, "content": content.name, "told": TOLD}
@@ -195,7 +196,12 @@ def _stage(connection: Connection, content: Content[M], reading: Reading[M]) -> 
             fields = record.fields
             if len(fields) > len(known):
                 unknown.update((column, None) for column in fields if column and column not in known)
-            row = (record.row, record.part, record.part_row, json.dumps(fields, ensure_ascii=False))
+            row = (
+                record.row,
+                record.part,
+                record.part_row,
+                json.dumps(content.kept(fields, record.flaw), ensure_ascii=False),
+            )
             if isinstance(checked, list):
                 copy.write_row((*row, [str(flaw) for flaw in checked], *_named_by(content, record), *nothing))
             else:
@@ -207,6 +213,8 @@ def _stage(connection: Connection, content: Content[M], reading: Reading[M]) -> 
 def _named_by(content: Content[Any], record: Record) -> tuple[str | None, str | None, str | None]:
     """Return what a row that breaks a rule is about: id, invoice and customer, as far as it tells."""
     subject = record.text(content.subject).strip()
+    if not content.bears_on_warnings:
+        return (subject if is_identifier(subject) else None, None, None)
     return (
         subject if is_identifier(subject) else None,
         probable_invoice_number(record.text("invoice_number")),
@@ -218,7 +226,8 @@ def _mark_contradictions(connection: Connection, content: Content[Any]) -> None:
     """Mark rows that contradict each other within the feed as rows that break a rule."""
     key, values = ", ".join(content.key), ", ".join(content.values)
     invoice, customer = (
-        column if column in content.typed else "NULL" for column in ("invoice_number", "customer_reference")
+        column if content.bears_on_warnings and column in content.typed else "NULL"
+        for column in ("invoice_number", "customer_reference")
     )
     connection.execute(
         text(

@@ -6,8 +6,8 @@ Knows the form only: whether the rows agree with it is found while they are read
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator  # noqa: TC003 - pydantic reads it
-from typing import Annotated, Any, Self, TypeVar
+from collections.abc import Iterator, Sequence  # noqa: TC003 - pydantic reads it
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -26,6 +26,9 @@ class FeedManifest(BaseModel):
     """What a feed says of itself. `rows` counts every record, bad ones too."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    NAME: ClassVar[str] = "feed"
+    """The field of the document that holds the name."""
 
     feed: Annotated[str, AfterValidator(_feed_name)]
     rows: Annotated[int, Field(ge=0)]
@@ -57,20 +60,27 @@ class FeedManifest(BaseModel):
 
     def document(self) -> dict[str, Any]:
         """Return the manifest as the JSON document that it is written as."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)
 
 
 _Manifest = TypeVar("_Manifest", bound=FeedManifest)
 
 
 def read_feed_manifest(
-    content: bytes, model: type[_Manifest], form: str, *, folder: str | None, subject: str
+    content: bytes,
+    model: type[_Manifest],
+    form: str,
+    *,
+    folder: str | None,
+    subject: str,
+    endings: Sequence[str] = (".csv",),
 ) -> _Manifest:
     """Read the manifest of a feed that lies in a folder.
 
     :param form: an example of a good one.
     :param folder: the name of the folder, which is the feed's; none when a folder is checked from outside.
     :param subject: how a refusal names the feed.
+    :param endings: how the names of its parts may end.
     :raises FeedRefused: with everything that is wrong.
     """
     try:
@@ -80,10 +90,10 @@ def read_feed_manifest(
     problems = [f"{FILE_NAME}: {problem}" for problem in manifest.problems()]
     if folder is not None and manifest.feed != folder:
         problems.append(
-            f"{FILE_NAME}: feed is {manifest.feed!r}, but the folder is {folder!r}; move the feed to its own "
-            "folder, or correct the manifest"
+            f"{FILE_NAME}: {model.NAME} is {manifest.feed!r}, but the folder is {folder!r}; move the feed to "
+            "its own folder, or correct the manifest"
         )
-    problems += contradictions(manifest.rows, manifest.parts, (".csv",))
+    problems += contradictions(manifest.rows, manifest.parts, endings)
     if problems:
         raise FeedRefused(subject, problems)
     return manifest

@@ -98,7 +98,7 @@ def read_csv(stream: TextIO, columns: Sequence[str]) -> Iterator[RawRow]:
     if not header.cut:
         raise PartUnreadableError("the header has a quote out of place")
     names = header.fields
-    if problems := list(_wrong_header(names, columns)):
+    if problems := list(wrong_header(names, columns)):
         raise PartUnreadableError(*problems)
     for record in records:
         cells = record.fields
@@ -140,7 +140,8 @@ def _lines(stream: TextIO) -> Iterator[str]:
         yield line
 
 
-def _wrong_header(names: Sequence[str], columns: Iterable[str]) -> Iterator[str]:
+def wrong_header(names: Sequence[str], columns: Iterable[str]) -> Iterator[str]:
+    """Say what is wrong with the names of a header."""
     missing = [column for column in columns if column not in names]
     if missing:
         hint = ""

@@ -26,7 +26,7 @@ from fatoura.landing import landing_path
 from fatoura.payments.loading import PAYMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from fatoura.feeds.content import Content
     from fatoura.landing import LandingPath
@@ -111,8 +111,9 @@ def take_feeds(
     landing: str | LandingPath | None = None,
     run_id: str | None = None,
     sources: Iterable[FeedSource] = (),
+    contents: Sequence[Content[Any]] = CONTENTS,
 ) -> FeedsTaken:
-    """Take every feed of payments and account facts that lies in the landing folder, and what sources have.
+    """Take every feed of these contents that lies in the landing folder, and what sources have.
 
     Each is loaded in a transaction of its own; taking again does nothing. A feed that is refused as a whole,
     and a source that does not answer, stop no other: they are in the answer (see `FeedsTaken.insist`). While
@@ -121,14 +122,15 @@ def take_feeds(
     :param landing: the landing folder; none: the one of the settings.
     :param run_id: the run that asks for it, for the log.
     :param sources: other places to ask, such as a database of payments.
+    :param contents: in the order in which they are taken.
     """
     folder = landing_path(landing)
     loaded: list[FeedLoaded] = []
     refused: list[RefusedFeed] = []
     unreachable: dict[str, str] = {}
-    for content in CONTENTS:
+    for content in contents:
         refusals = []
-        for name, path in find_feeds(folder / content.folder, _loaded(content)):
+        for name, path in find_feeds(folder / content.folder, loaded_at(content)):
             channels: tuple[str, ...] | None = None
             try:
                 delivery = open_folder(content, path, named=True, subject=content.called(name))
@@ -155,7 +157,7 @@ def take_feeds(
     return FeedsTaken(new, len(loaded) - len(new), tuple(refused), unreachable)
 
 
-def _loaded(content: Content[Any]) -> dict[str, Any]:
+def loaded_at(content: Content[Any]) -> dict[str, Any]:
     """Return when the feeds that lie in folders were loaded, by name."""
     with connect() as connection:
         rows = connection.execute(

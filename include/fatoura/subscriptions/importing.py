@@ -22,6 +22,8 @@ from fatoura.database import driver, locked
 from fatoura.errors import BadInput
 from fatoura.phones_at_rest import sealed
 from fatoura.settings import get_settings
+from fatoura.subscriptions.consents import Act, record_set
+from fatoura.subscriptions.numbers import with_number
 from fatoura.subscriptions.records import REFUSAL_COLUMNS, Flaw, Header, Record, check, read_file
 
 if TYPE_CHECKING:
@@ -121,11 +123,19 @@ SELECT customer_reference, phone, language, channel, consent_date, :now, :now
 FROM judged WHERE verdict = 'added' ORDER BY row_number
 """
 
-_CHANGE = """
+_CHANGE = f"""
 UPDATE subscription u
 SET phone = j.phone, language = j.language, channel = j.channel, consent_date = j.consent_date,
-    changed_at = :now
+    changed_at = :now, {with_number("j.phone")}
 FROM judged j WHERE j.verdict = 'changed' AND u.id = j.subscription_id AND u.state <> 'ended'
+"""
+
+# What was agreed to, the file does not say.
+_CONSENTS = """
+SELECT j.customer_reference, u.id AS subscription_id, CAST(NULL AS text) AS wording_version, j.language,
+    :file || ', row ' || j.row_number AS evidence, j.consent_date AS given_on, :by AS recorded_by
+FROM judged j JOIN subscription u ON u.customer_reference = j.customer_reference AND u.state <> 'ended'
+WHERE j.verdict = :verdict
 """
 
 # Verdicts that refuse a row, and what its report says.
@@ -135,19 +145,20 @@ _REFUSALS = {
 }
 
 
-def import_subscribers(path: Path) -> ImportOutcome:
-    """Import a file of subscribers, in one transaction.
+def import_subscribers(path: Path, *, by: str = "import") -> ImportOutcome:
+    """Import a file of subscribers, in one transaction, and record their consents.
 
     A customer without a current subscription gets one; other data of one that stands are changed; rows that
     break a rule are refused and written, as they came, to a file below ``var/refused`` that only the
     service's own account may read. Importing a file again changes nothing.
 
+    :param by: who imports it, for the record.
     :raises BadInput: when the file as a whole cannot be used: missing, empty, not UTF-8, columns missing.
     """
     started = time.monotonic()
     try:
         with _RefusedFile(path) as refused, locked(LOCK) as connection:
-            outcome = _import(connection, path, refused)
+            outcome = _import(connection, path, refused, by)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
     log.info(
@@ -163,7 +174,7 @@ def import_subscribers(path: Path) -> ImportOutcome:
     return outcome
 
 
-def _import(connection: Connection, path: Path, refused: _RefusedFile) -> ImportOutcome:
+def _import(connection: Connection, path: Path, refused: _RefusedFile, by: str) -> ImportOutcome:
     with _opened(path) as (header, records):
         rows = _stage(connection, header, records, refused)
     connection.execute(text("ANALYZE imported"))
@@ -174,6 +185,9 @@ def _import(connection: Connection, path: Path, refused: _RefusedFile) -> Import
     now = {"now": clock.now()}
     connection.execute(text(_ADD), now)
     connection.execute(text(_CHANGE), now)
+    for verdict, act in (("added", Act.GIVEN), ("changed", Act.CHANGED)):
+        told = {"verdict": verdict, "file": path.name, "by": by}
+        record_set(connection, act, _CONSENTS, channel="import", **told)
     if any(verdicts[verdict] for verdict in _REFUSALS):
         # The database holds what was read from these rows; the clerk gets them as they came.
         with _opened(path) as (header, records):
