@@ -41,6 +41,12 @@ def format_exact_amount(millimes: Decimal, language: Language) -> str:
     return _format(millimes.scaleb(-3), "#,##0.000###", language)
 
 
+def format_price(millimes: int, language: Language) -> str:
+    """Return a price as people say it: ``1``, but ``1,500``; for pages, where nothing stands in columns."""
+    whole = millimes % 1000 == 0
+    return _format(Decimal(millimes).scaleb(-3), "#,##0" if whole else "#,##0.000", language)
+
+
 def _format(number: Decimal, pattern: str, language: Language) -> str:
     text: str = format_decimal(number, format=pattern, locale=LOCALES[language], numbering_system="latn")
     return text.translate(_PLAIN)

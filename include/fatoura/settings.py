@@ -94,6 +94,22 @@ class Settings(BaseSettings):
         Path(__file__).with_name("quality") / "suite.yaml", description="Row and batch rules of an extract."
     )
 
+    # Enrolment
+    coupon_wordings: Path = Field(
+        Path(__file__).with_name("enrolment") / "wordings.yaml",
+        description="The texts that were printed on coupons, in dated versions: data.",
+    )
+    phone_contracts: int = Field(
+        6,
+        ge=1,
+        description="How many contracts one phone may serve without a clerk's word: the number of somebody "
+        "who fills in coupons for others is not theirs.",
+    )
+    coupon_wait: Duration = Field(
+        timedelta(days=30),
+        description="How long a coupon waits for its customer to be known, before a clerk has to look at it.",
+    )
+
     # Privacy
     keywords_file: Path = Field(
         Path(__file__).with_name("inbound") / "keywords.yaml",
@@ -244,6 +260,12 @@ class Settings(BaseSettings):
         le=1,
         description="Share of rejected rows; a feed of payments or facts with more is refused as a whole.",
     )
+    guard_bad_coupons_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="The same of captured coupons: handwriting is worse than what systems write.",
+    )
     guard_messages: int = Field(200_000, ge=0, description="Messages of one cycle.")
     guard_cost_millimes: int = Field(10_000_000, ge=0, description="Cost of one cycle, in millimes.")
     approval_timeout: Duration = Field(
@@ -274,6 +296,10 @@ class Settings(BaseSettings):
     feed_poll: Duration = Field(
         timedelta(minutes=5),
         description="How often feeds of payments and account facts are looked for, and taken up.",
+    )
+    enrolment_poll: Duration = Field(
+        timedelta(seconds=10),
+        description="How often customers and coupons are looked for, judged and welcomed.",
     )
     cutoff_warnings_at: str = Field(
         "30 9,14 * * *",

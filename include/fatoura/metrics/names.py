@@ -79,6 +79,33 @@ DELIVERY = Metric(
 )
 WAIT = Metric("receipts.wait", "timer", ("gateway",), "From a receipt's arrival to its matching.")
 
+# --- The web site ---------------------------------------------------------------------------------------
+
+SITE_ANSWERS = Metric(
+    "site.answers", "counter", ("page", "status"), "Pages that were answered, by status: `2xx`, `3xx`, …"
+)
+SITE_SECONDS = Metric("site.answer", "timer", ("page",), "From a request to its answer.")
+SITE_ASKED = Metric(
+    "site.asked",
+    "counter",
+    ("action", "result"),
+    "Codes and departures that were asked for: `asked`, or the limit that forbade it (`phone`, `reference`, "
+    "`address`, `all`).",
+)
+SITE_JUDGED = Metric(
+    "site.judged",
+    "counter",
+    ("action", "verdict"),
+    "Those of them that were `due`, and those where what was told is not right: `no_match`.",
+)
+SITE_TRIED = Metric(
+    "site.tried",
+    "counter",
+    ("action", "result"),
+    "Codes that came back: `right`, `wrong`, `locked`, `expired`.",
+)
+SITE_CODES = Metric("site.code", "timer", (), "From asking for a code until a provider had taken it.")
+
 # --- How things stand: looked up by the receiver every few seconds ----------------------------------------
 
 BEATS = Metric("receiver.beats", "counter", (), "The receiver lives, and its database answers.")
@@ -132,6 +159,12 @@ METRICS: tuple[Metric, ...] = (
     MATCHED,
     DELIVERY,
     WAIT,
+    SITE_ANSWERS,
+    SITE_SECONDS,
+    SITE_ASKED,
+    SITE_JUDGED,
+    SITE_TRIED,
+    SITE_CODES,
     BEATS,
     DOUBTS,
     OLDEST_DOUBT,

@@ -45,6 +45,7 @@ _FIRST_BACK_OFF = timedelta(seconds=5)
 _LONGEST_BACK_OFF = timedelta(minutes=5)
 # How often a line with nothing of its own looks whether the other lines have left it something.
 _LOOK_SECONDS = 0.5
+_A_DAY = timedelta(days=1)
 
 
 class Line:
@@ -55,6 +56,7 @@ class Line:
     :param receiver: URL and secret of the receipt receiver, as the provider reaches it.
     :param worker: who sends, for the attempts' records.
     :param counts: outcomes, shared by the sender's lines; `segments` counts those accepted.
+    :param at_any_time: the sending window does not hold, for what somebody has just asked for and waits for.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class Line:
         receiver: tuple[str, str],
         worker: str,
         counts: Counter[str],
+        at_any_time: bool = False,
     ) -> None:
         self.gateway = gateway
         self._cycle_id = cycle_id
         self._receiver = receiver
         self._worker = worker
         self._counts = counts
+        self._at_any_time = at_any_time
         self._settings = get_settings()
         self._transport = Transport(
             connections=self._settings.connections, timeout=self._settings.request_timeout.total_seconds()
@@ -219,7 +223,9 @@ class Line:
         name, capabilities = self.gateway.name, self.gateway.capabilities
         names = [line.gateway.name for line in self._lines]
         closing = {
-            validity: window_closes(connection, takes_validity=validity)
+            validity: clock.now() + _A_DAY
+            if self._at_any_time
+            else window_closes(connection, takes_validity=validity)
             for validity in {line.gateway.capabilities.validity for line in self._lines}
         }
         closes = closing[capabilities.validity]

@@ -3,6 +3,8 @@
 Revision: 0005
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -14,7 +16,7 @@ depends_on = None
 _ACTIONS = "'subscribe', 'manage', 'change_number', 'confirm_former', 'leave_by_bill'"
 
 
-def _instant(name: str, **options: object) -> sa.Column:
+def _instant(name: str, **options: Any) -> "sa.Column[Any]":
     return sa.Column(name, sa.DateTime(timezone=True), **options)
 
 
@@ -61,7 +63,7 @@ def upgrade() -> None:
             "code_hash", sa.Text(), comment="keyed; of a code that nobody was sent where nothing was due"
         ),
         sa.Column("tries", sa.SmallInteger(), server_default="0", nullable=False),
-        _instant("verified_at", comment="when its code came back; of a departure by bill, when it was done"),
+        _instant("verified_at", comment="when its code came back"),
         sa.Column(
             "subscription_id", sa.BigInteger(), comment="the subscription that it was about in the end"
         ),

@@ -1,0 +1,1 @@
+"""The public web site: customers subscribe, look at their subscription, change it, and leave."""
