@@ -19,12 +19,15 @@ from fatoura.notices.kinds import asked_for_kinds
 from fatoura.references import is_reference
 from fatoura.sending.claims import OPTED_OUT
 from fatoura.sending.doubts import checked_name, checked_reason
+from fatoura.subscriptions.consents import Act, Consent, record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
     from sqlalchemy import Connection
+
+    from fatoura.subscriptions.consents import Channel
 
 
 class Leaver(NamedTuple):
@@ -65,15 +68,6 @@ FROM (
 WHERE s.id = leaver.id
 RETURNING s.customer_reference, s.id
 """
-_REVOKE = """
-INSERT INTO consent (customer_reference, subscription_id, act, channel, evidence, given_on, recorded_at,
-                     recorded_by)
-SELECT r.reference, r.subscription, 'revoked', :channel, r.evidence, r.asked_on, :now, r.by
-FROM unnest(
-    CAST(:references AS text[]), CAST(:subscriptions AS bigint[]), CAST(:evidence AS text[]),
-    CAST(:asked_on AS date[]), CAST(:by AS text[])
-) AS r (reference, subscription, evidence, asked_on, by)
-"""
 _CANCEL = """
 UPDATE notice SET state = 'cancelled', reason = :reason, state_since = :now, final_at = :now
 FROM (
@@ -85,7 +79,9 @@ WHERE notice.id = unsent.id
 """
 
 
-def leave(connection: Connection, leavers: Sequence[Leaver], *, channel: str, reason: str = "left") -> Left:
+def leave(
+    connection: Connection, leavers: Sequence[Leaver], *, channel: Channel, reason: str = "left"
+) -> Left:
     """End the current subscriptions of these customers, in the caller's transaction.
 
     The revocation is recorded, and what is planned for them is cancelled as ``opted_out``. Who has no current
@@ -101,18 +97,17 @@ def leave(connection: Connection, leavers: Sequence[Leaver], *, channel: str, re
     ended = {row.customer_reference: row.id for row in rows}
     if not ended:
         return Left({}, 0)
-    connection.execute(
-        text(_REVOKE),
-        {
-            "references": list(ended),
-            "subscriptions": list(ended.values()),
-            "channel": channel,
-            "evidence": [told[reference].evidence for reference in ended],
-            "by": [told[reference].by for reference in ended],
-            "asked_on": [told[reference].asked_on or today for reference in ended],
-            "now": now,
-        },
-    )
+    revoked = [
+        Consent(
+            reference,
+            subscription,
+            told[reference].evidence,
+            told[reference].asked_on or today,
+            told[reference].by,
+        )
+        for reference, subscription in ended.items()
+    ]
+    record(connection, Act.REVOKED, revoked, channel=channel)
     cancelled = connection.execute(
         text(_CANCEL),
         {"ended": list(ended.values()), "asked_for": asked_for_kinds(), "reason": OPTED_OUT, "now": now},
