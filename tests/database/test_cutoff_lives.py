@@ -238,6 +238,46 @@ def test_a_customer_without_consent_or_with_another_number_gets_a_letter(on):
     assert list_letters().lines == 2
 
 
+@pytest.mark.parametrize("language", ["fr", "ar"])
+def test_a_lapse_drops_no_warning_that_is_owed(on, language):
+    bill(language=language)
+    run_sql("UPDATE subscription SET state = 'lapsed', state_reason = 'fee_unpaid'")
+    on("2026-06-22")
+    run_day()
+    assert [notice.kind for notice in planned()] == ["due_reminder"]
+    send()
+    on("2026-06-30")
+    warn()
+    assert cases() == [("warned",)]
+    on("2026-07-09")
+    warn()
+    assert cases() == [("warned_again",)]
+    pay()
+    assert apply_feeds().confirmations == 1
+    assert send() == {}
+
+
+def test_a_warning_that_waits_to_leave_goes_out_when_its_subscription_lapses(on):
+    bill()
+    on("2026-06-30")
+    run_day()
+    run_sql("UPDATE subscription SET state = 'lapsed', state_reason = 'fee_unpaid'")
+    assert send() == {}
+    conclude_cases()
+    assert cases() == [("warned",)]
+
+
+def test_a_coupon_that_could_not_be_read_keeps_nobody_from_being_warned(on):
+    bill()
+    run_sql(
+        "INSERT INTO set_aside_row (feed_id, row_number, part, part_row, content, reasons, fields, "
+        "customer_reference) VALUES (1, 1, 'x', 1, 'coupons', '{}', '{}', '000000001')"
+    )
+    on("2026-06-30")
+    run_day()
+    assert len(planned()) == 1
+
+
 def test_a_handed_over_customer_who_pays_is_called_back(on):
     bill()
     on("2026-06-30")

@@ -99,6 +99,38 @@ def test_each_row_gets_its_bucket_and_reason():
         assert matched_at.isoformat().startswith("2026-05-20T09:00")
 
 
+def test_a_lapsed_subscription_gets_no_new_bill_but_the_correction_of_one_it_was_told_of():
+    subscribe("000000001")
+    subscribe("000000002")
+    stage_extract(KEY, [row("A1", "000000001"), row("A2", "000000002")])
+    match_extract(KEY)
+    run(
+        "INSERT INTO notice (kind, subject, sequence, subscription_id, phone, language, text, encoding, "
+        "segments, priority, send_from, send_until, validity_minutes) VALUES "
+        "('bill', 'A1', 1, 1, '+21620000000', 'fr', 'x', 'gsm7', 1, 5, now(), now(), 60)"
+    )
+    for state in ("sending", "accepted", "delivered"):
+        run("UPDATE notice SET state = :state, attempts = 1", state=state)
+    run("UPDATE subscription SET state = 'lapsed', state_reason = 'fee_unpaid'")
+    match_extract(KEY)
+    assert decisions() == {"A1": ("noticed", None), "A2": ("suppressed", "subscription_lapsed")}
+    supplement = ExtractKey(KEY.cycle, 1)
+    stage_extract(supplement, [row("A1", "000000001"), row("A2", "000000002"), row("A3", "000000002")])
+    match_extract(supplement)
+    with connect() as connection:
+        corrected = connection.execute(
+            text(
+                "SELECT invoice_number, reason FROM invoice i JOIN extract e ON e.id = i.extract_id "
+                "WHERE e.supplement = 1 ORDER BY 1"
+            )
+        )
+        assert corrected.all() == [
+            ("A1", None),
+            ("A2", "subscription_lapsed"),
+            ("A3", "subscription_lapsed"),
+        ]
+
+
 def test_an_invoice_holds_the_row_as_it_was_read():
     subscription = subscribe("000000001")
     stage_extract(KEY, [row("A1", "000000001", estimated=True, supply="gas")])

@@ -18,7 +18,7 @@ from fatoura.calendar import load_calendar
 from fatoura.cutoff.cases import CLOSED_STATES, LOCK, OPEN_STATES, Moment, close_cases, reopen_cases
 from fatoura.cutoff.reasons import SETTLED
 from fatoura.cutoff.rules import rules_on
-from fatoura.cutoff.standing import weigh
+from fatoura.cutoff.standing import REACHABLE, weigh
 from fatoura.cycles.registry import Purpose, open_cycle
 from fatoura.database import locked
 from fatoura.notices.kinds import load_kind
@@ -148,7 +148,7 @@ _to_confirm = Table(
     Column("language", Text),
 )
 # Whatever found it out: a feed, a claim of the second warning, the morning of the cut. Once for each case.
-_GATHER = """
+_GATHER = f"""
 CREATE TEMPORARY TABLE payment_to_confirm ON COMMIT DROP AS
 SELECT row_number() OVER (ORDER BY c.invoice_number) AS position, c.invoice_number AS subject, c.sequence,
     c.customer_reference, c.district, s.id AS subscription_id, s.phone, s.language
@@ -157,7 +157,8 @@ FROM (
     WHERE day >= CAST(:day AS date) - CAST(:days AS int) AND verdict = 'withdraw' AND reason = ANY(:settled)
 ) withdrawn
 JOIN cutoff_case c USING (invoice_number, sequence)
-JOIN subscription s ON s.customer_reference = c.customer_reference AND s.state = 'active' AND s.phone <> ''
+JOIN subscription s ON s.customer_reference = c.customer_reference AND s.state IN {REACHABLE}
+    AND s.phone <> ''
 WHERE c.state IN ('paid', 'excluded')
     AND NOT EXISTS (
         SELECT FROM cutoff_case later

@@ -28,6 +28,7 @@ from fatoura import clock
 from fatoura.calendar import load_calendar
 from fatoura.cutoff.cases import LOCK
 from fatoura.cutoff.rules import rules_on
+from fatoura.cutoff.standing import REACHABLE
 from fatoura.cycles.registry import Purpose, cycle_id_of
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import locked
@@ -77,7 +78,7 @@ _to_plan = Table(
     Column("language", Text),
 )
 # A warning has the sequence after the last of its kind about the bill, whatever became of that.
-_GATHER = """
+_GATHER = f"""
 CREATE TEMPORARY TABLE notice_to_plan ON COMMIT DROP AS
 SELECT row_number() OVER (ORDER BY d.notice_kind, d.invoice_number) AS position, d.id AS decision_id,
     d.notice_kind AS kind, d.invoice_number AS subject, d.sequence AS case_sequence,
@@ -88,7 +89,7 @@ SELECT row_number() OVER (ORDER BY d.notice_kind, d.invoice_number) AS position,
     s.id AS subscription_id, s.phone, s.language
 FROM cutoff_decision d
 JOIN cutoff_case c USING (invoice_number, sequence)
-JOIN subscription s ON s.customer_reference = c.customer_reference AND s.state = 'active'
+JOIN subscription s ON s.customer_reference = c.customer_reference AND s.state IN {REACHABLE}
 WHERE d.cycle_id = :cycle AND d.verdict = 'notify' AND d.notice_id IS NULL
     AND c.state IN ('scheduled', 'warned') AND (c.under_way IS NULL OR NOT d.notice_kind = ANY(:warnings))
 ORDER BY 1

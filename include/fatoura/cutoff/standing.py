@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from fatoura.cutoff.rules import Version
 
+REACHABLE = "('active', 'lapsed')"
+"""States of a subscription whose customer may be written to about a bill that a message told of. One that has
+lapsed, for its fee was not paid, gets no new bills; a warning that is owed is not dropped for that."""
+
 _MANY = 1000
 """So many rows, and the planner's guesses about a table without statistics cost more than to gather them."""
 
@@ -85,10 +89,11 @@ WITH paid AS (
                 THEN '{Reason.UNDER_MINIMUM}'
             WHEN a.invoice_number IN (
                 SELECT invoice_number FROM set_aside_row
-                WHERE settled_at IS NULL AND invoice_number IS NOT NULL
+                WHERE settled_at IS NULL AND invoice_number IS NOT NULL AND content IN ('payments', 'facts')
             ) OR a.customer_reference IN (
                 SELECT customer_reference FROM set_aside_row
                 WHERE settled_at IS NULL AND customer_reference IS NOT NULL
+                    AND content IN ('payments', 'facts')
             ) THEN '{Reason.PAYMENT_PENDING}'
         END AS reason
     FROM asked a
@@ -129,7 +134,7 @@ SELECT o.invoice_number, o.sequence, o.customer_reference, o.balance_millimes, s
                 THEN '{Reason.CREDIT_BALANCE}' END
     ) AS reason,
     CASE WHEN o.asks_for_letter IS NOT NULL THEN o.asks_for_letter
-        WHEN s.id IS NULL OR s.state <> 'active' THEN '{Reason.NO_CONSENT}'
+        WHEN s.id IS NULL OR s.state NOT IN {REACHABLE} THEN '{Reason.NO_CONSENT}'
         WHEN s.phone IS NULL OR s.phone = '' THEN '{Reason.NO_PHONE}' END AS letter_reason,
     CASE WHEN o.reason = ANY(:facts) THEN o.until END AS left_out_until,
     CASE WHEN o.ids IS NULL THEN '{{}}' ELSE jsonb_build_object('facts', to_jsonb(o.ids)) END AS evidence

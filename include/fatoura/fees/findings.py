@@ -47,8 +47,8 @@ def pending_findings(connection: Connection, *, most: int) -> tuple[int, list[Fi
     """Return how many answers wait to be settled, and the first of them, in the order of time."""
     rows = connection.execute(
         text(
-            "SELECT charge_id, result, amount_millimes, at, finding, reason, told_in, count(*) OVER () AS total "
-            "FROM fee_result WHERE finding IS NOT NULL AND settled_at IS NULL "
+            "SELECT charge_id, result, amount_millimes, at, finding, reason, told_in, "
+            "count(*) OVER () AS total FROM fee_result WHERE finding IS NOT NULL AND settled_at IS NULL "
             "ORDER BY at, charge_id LIMIT :most"
         ),
         {"most": most},
@@ -59,7 +59,8 @@ def pending_findings(connection: Connection, *, most: int) -> tuple[int, list[Fi
 def settle_finding(charge: str, result: str, amount: int, *, reason: str, by: str) -> None:
     """Settle an answer that does not count: a person has seen to it, and it holds up nothing any more.
 
-    :raises BadInput: when there is no such answer, it counts, or was settled already; or the reason says nothing.
+    :raises BadInput: when there is no such answer, it counts, or was settled already, or the reason says
+        nothing.
     """
     reason, by = checked_reason(reason), checked_name(by)
     values = {

@@ -40,15 +40,25 @@ class MatchOutcome:
 
 
 # Why there is no notice; NULL for a row that gets one. The first that holds is the reason. Reads an invoice
-# (or the staged row that becomes one) as {row} and its customer's current subscription, if any, as u.
+# (or the staged row that becomes one) as {row} and its customer's current subscription, if any, as u. A
+# lapsed one gets no new bills; but who was told of a bill that was wrong is told of its correction.
 _REASON = """CASE
     WHEN u.id IS NULL THEN 'not_subscribed'
     WHEN u.state = 'suspended' THEN 'subscription_suspended'
+    WHEN u.state = 'lapsed' AND NOT {is_told} THEN 'subscription_lapsed'
     WHEN {amount} < 0 THEN 'credit_balance'
     WHEN {amount} = 0 THEN 'zero_balance'
     WHEN {due_date} < :today THEN 'deadline_passed'
     WHEN u.study_arm = 'control' THEN 'study_control'
 END"""
+
+# Whether a message has told of an earlier revision. Looked up for each by itself, never in a hash of all that
+# there are: only few ask, the corrections to lapsed subscribers.
+_IS_TOLD = """({revision} > 0 AND EXISTS (
+    SELECT FROM notice told WHERE told.kind IN ('bill', 'bill_correction')
+        AND told.subject = {number} AND told.state NOT IN ('planned', 'cancelled')
+    OFFSET 0
+))"""
 
 _BUCKET = """CASE
     WHEN reason IS NULL THEN 'noticed'
@@ -149,7 +159,11 @@ def _match(connection: Connection, key: ExtractKey, cycle_id: int) -> MatchOutco
             text(
                 _REDECIDE.format(
                     bucket=_BUCKET,
-                    reason=_REASON.format(amount="row.amount_due_millimes", due_date="row.due_date"),
+                    reason=_REASON.format(
+                        is_told=_IS_TOLD.format(revision="row.revision", number="row.invoice_number"),
+                        amount="row.amount_due_millimes",
+                        due_date="row.due_date",
+                    ),
                 )
             ),
             {"extract_id": extract_id, "today": clock.today()},
@@ -209,10 +223,15 @@ def _ready_extract(connection: Connection, key: ExtractKey, cycle_id: int) -> tu
 
 
 def _insert_invoices(connection: Connection, key: ExtractKey, cycle_id: int, extract_id: int) -> int:
+    revision = "coalesce(earlier.revision + 1, 0)" if key.supplement else "0"
     statement = _MATCH.format(
         bucket=_BUCKET,
-        reason=_REASON.format(amount="s.amount_i", due_date="s.due_date_d"),
-        revision="coalesce(earlier.revision + 1, 0)" if key.supplement else "0",
+        reason=_REASON.format(
+            is_told=_IS_TOLD.format(revision=revision, number="s.invoice_number"),
+            amount="s.amount_i",
+            due_date="s.due_date_d",
+        ),
+        revision=revision,
         last_revision=_LAST_REVISION if key.supplement else "",
         staging=f"staging.extract_{extract_id}",
     )
