@@ -23,7 +23,7 @@ from fatoura.cutoff import words
 from fatoura.cutoff.reasons import LETTERS, SETTLED, Reason, state_of
 from fatoura.cutoff.rules import read_rules
 from fatoura.cutoff.states import CLOSED, OPEN, TRANSITIONS, CaseState
-from fatoura.database.schema import PERSONAL, metadata
+from fatoura.database.schema import metadata
 from fatoura.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _column_row(column: Column[Any]) -> str:
     marks = [
         "key" if column.primary_key else "",
         "may be null" if column.nullable else "",
-        "personal" if column.info == PERSONAL else "",
+        "personal" if "personal" in column.info else "",
     ]
     cells = (f"`{column.name}`", kind, ", ".join(mark for mark in marks if mark), column.comment or "")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PREFIX = "sealed:"
 """What every sealed number begins with, and no number as it is."""
 
+OFF = "off"
+"""As the first line of a key file: new numbers are not sealed; the keys after it open those that are."""
+
 KEY_BYTES = 64
 """AES-256 in SIV mode takes two keys of 32 bytes each."""
 
@@ -45,6 +48,17 @@ class PhoneKey(NamedTuple):
     cipher: AESSIV
 
 
+class PhoneKeys(NamedTuple):
+    """What a key file holds.
+
+    :param present: seals; none: new numbers are kept as they are.
+    :param known: open.
+    """
+
+    present: PhoneKey | None
+    known: tuple[PhoneKey, ...]
+
+
 def sealed(phone: str) -> str:
     """Return a number as the database holds it: ``sealed:1:<key id>:<base64url>``.
 
@@ -54,14 +68,10 @@ def sealed(phone: str) -> str:
     :param phone: E.164.
     :raises SealError: when the key file is set but cannot be used: a number is never kept open by mistake.
     """
-    keys = phone_keys()
-    if not phone or (not keys and not phone.startswith(PREFIX)):
-        return phone
+    present = phone_keys().present
     if phone.startswith(PREFIX):
-        if keys and phone.startswith(f"{PREFIX}{_VERSION}:{keys[0].id}:"):
-            return phone
-        return sealed(opened(phone))
-    return _seal(phone, keys[0])
+        return phone if present and phone.startswith(prefix_of(present)) else sealed(opened(phone))
+    return _seal(phone, present) if present and phone else phone
 
 
 def opened(stored: str) -> str:
@@ -76,7 +86,7 @@ def opened(stored: str) -> str:
         token = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
     except (ValueError, binascii.Error):
         raise SealError("a sealed phone number is damaged: it does not have the form of one") from None
-    key = next((one for one in phone_keys() if one.id == key_id), None)
+    key = next((one for one in phone_keys().known if one.id == key_id), None)
     if key is None or version != _VERSION:
         raise SealError(
             f"a phone number is sealed with the key {key_id}, which this process does not have: set "
@@ -95,7 +105,7 @@ def stored_forms(phone: str) -> list[str]:
 
     :param phone: E.164.
     """
-    return [*(_seal(phone, key) for key in phone_keys()), phone]
+    return [*(_seal(phone, key) for key in phone_keys().known), phone]
 
 
 def same_phone(one: str, other: str) -> bool:
@@ -105,18 +115,28 @@ def same_phone(one: str, other: str) -> bool:
 
 def masked(stored: str) -> str:
     """Hide all but the last three digits of a stored number; all of them where this process lacks its key."""
-    if stored.startswith(PREFIX) and not phone_keys():
+    if stored.startswith(PREFIX) and not phone_keys().known:
         return _HIDDEN
     return mask(opened(stored))
 
 
-def phone_keys() -> tuple[PhoneKey, ...]:
-    """Return the keys of this installation, the one in use first; none where numbers are kept as they are.
+def phone_keys() -> PhoneKeys:
+    """Return the keys of this installation; none where numbers are kept as they are.
 
     :raises SealError: when a key file is set but cannot be read, or holds something else.
     """
     path = get_settings().phone_key_file
-    return () if path is None else _read_keys(path, int(time.monotonic()))
+    return PhoneKeys(None, ()) if path is None else _read_keys(path, int(time.monotonic()))
+
+
+def prefix_of(key: PhoneKey) -> str:
+    """Return what the numbers begin with that are sealed with a key."""
+    return f"{PREFIX}{_VERSION}:{key.id}:"
+
+
+def forget_keys() -> None:
+    """Let the next number see the key file as it is now, not as it was a moment ago."""
+    _read_keys.cache_clear()
 
 
 def make_key() -> str:
@@ -137,11 +157,11 @@ def read_key(line: str) -> PhoneKey:
 
 def _seal(phone: str, key: PhoneKey) -> str:
     token = base64.urlsafe_b64encode(key.cipher.encrypt(phone.encode(), _PURPOSE)).decode().rstrip("=")
-    return f"{PREFIX}{_VERSION}:{key.id}:{token}"
+    return prefix_of(key) + token
 
 
 @lru_cache(maxsize=1)
-def _read_keys(path: Path, _second: int) -> tuple[PhoneKey, ...]:
+def _read_keys(path: Path, _second: int) -> PhoneKeys:
     """Read it once a second: a running process takes up another key, and a million numbers read it once."""
     try:
         lines = path.read_text("ascii").split()
@@ -154,10 +174,12 @@ def _read_keys(path: Path, _second: int) -> tuple[PhoneKey, ...]:
         raise SealError(f"{path} is empty: it holds the keys of phone numbers, a line each")
     keys = []
     for number, line in enumerate(lines, start=1):
+        if number == 1 and line == OFF:
+            continue
         try:
             keys.append(read_key(line))
         except ValueError:
             raise SealError(
                 f"{path}, line {number}: a key is {KEY_BYTES} bytes in base64; `fatoura phones key` makes one"
             ) from None
-    return tuple(keys)
+    return PhoneKeys(None if lines[0] == OFF else keys[0], tuple(keys))

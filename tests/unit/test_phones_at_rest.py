@@ -19,7 +19,7 @@ def keys(configure, tmp_path):
 
     def write(*lines: str) -> None:
         path.write_text("\n".join(lines))
-        phones_at_rest._read_keys.cache_clear()
+        phones_at_rest.forget_keys()
 
     return write
 

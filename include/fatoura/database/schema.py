@@ -2,7 +2,8 @@
 
 SQLAlchemy Core tables, for building statements and for checking that the migrations lead here (a test
 compares the two). Money is integer millimes, instants are UTC, days are local days of the utility.
-Columns marked `PERSONAL` hold a phone number or a message's text; retention and masking start from them.
+Columns marked `PHONE`, `WORDS` or `AS_IT_CAME` hold what is personal: `fatoura.privacy.personal` lists them,
+and sealing, retention and erasure start from there.
 Tables that take a row for each invoice or message have no foreign keys: checking them costs more than
 writing the rows, every writer is a set statement of ours, and the ledger's check finds what is missing.
 """
@@ -51,7 +52,14 @@ metadata = MetaData(
     }
 )
 
-PERSONAL = {"personal": True}
+PHONE = {"personal": "phone"}
+"""Marks a column that holds phone numbers: sealed where that is set up."""
+
+WORDS = {"personal": "words"}
+"""Marks a column that holds a message's text."""
+
+AS_IT_CAME = {"personal": "as_it_came"}
+"""Marks a column that holds documents as others wrote them, in which anything may stand."""
 
 
 def _instant(name: str, **options: Any) -> Column[Any]:
@@ -132,7 +140,13 @@ rejected_row = Table(
     Column("part", Text, nullable=False),
     Column("part_row", BigInteger, nullable=False, comment="1-based in its part, header excluded"),
     Column("reasons", ARRAY(Text), nullable=False, comment="codes of the rules it broke"),
-    Column("fields", JSONB, nullable=False, comment="the row as it came, unknown columns included"),
+    Column(
+        "fields",
+        JSONB,
+        nullable=False,
+        info=AS_IT_CAME,
+        comment="the row as it came, unknown columns included; empty once erased",
+    ),
 )
 
 invoice = Table(
@@ -193,7 +207,7 @@ subscription = Table(
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("customer_reference", Text, nullable=False),
-    Column("phone", Text, nullable=False, info=PERSONAL, comment="E.164; sealed where that is set up"),
+    Column("phone", Text, info=PHONE, comment="E.164; sealed where that is set up; null once erased"),
     Column("language", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="active"),
     Column("state_reason", Text, comment="why it is suspended, lapsed or ended; a code"),
@@ -265,7 +279,7 @@ coupon = Table(
     Column("coupon_id", Text, primary_key=True),
     Column("scan_id", Text),
     Column("customer_reference", Text),
-    Column("phone", Text, info=PERSONAL, comment="E.164; sealed where that is set up; null once erased"),
+    Column("phone", Text, info=PHONE, comment="E.164; sealed where that is set up; null once erased"),
     Column("language", Text),
     Column("signed_on", Date),
     Column("wording_version", Text),
@@ -341,6 +355,20 @@ departure = Table(
     comment="What clerks were told by customers who want no more messages.",
 )
 
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("request", Text, nullable=False, unique=True, comment="the number under which it was asked for"),
+    Column("customer_reference", Text, nullable=False),
+    Column("done_by", Text, nullable=False),
+    _instant("done_at", nullable=False),
+    Column("erased", JSONB, nullable=False, comment="how many values, by where they were"),
+    Column("kept", JSONB, nullable=False, comment="how many rows, by where they are and why"),
+    Index(None, "customer_reference"),
+    comment="Whose data was erased at their own request. Holds nothing of what was erased.",
+)
+
 inbound_message = Table(
     "inbound_message",
     metadata,
@@ -369,9 +397,9 @@ notice = Table(
     Column("extract_id", Integer),
     Column("subscription_id", BigInteger, comment="null: a code, for whoever asks"),
     Column("district", Text),
-    Column("phone", Text, info=PERSONAL, comment="E.164, as planned; null once erased"),
+    Column("phone", Text, info=PHONE, comment="E.164, as planned; null once erased"),
     Column("language", Text, nullable=False),
-    Column("text", Text, info=PERSONAL, comment="null once erased"),
+    Column("text", Text, info=WORDS, comment="null once erased"),
     Column("encoding", Text, nullable=False),
     Column("segments", SmallInteger, nullable=False),
     Column("priority", SmallInteger, nullable=False, comment="lower goes first"),
@@ -454,7 +482,13 @@ receipt = Table(
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("gateway", Text, nullable=False),
     _instant("received_at", nullable=False, server_default=func.clock_timestamp()),
-    Column("raw", JSONB, nullable=False, info=PERSONAL, comment="as it came: query and body"),
+    Column(
+        "raw",
+        JSONB,
+        nullable=False,
+        info=AS_IT_CAME,
+        comment="as it came but for the number: query and body; empty once erased",
+    ),
     Column(
         "notice_id",
         Uuid,
@@ -555,7 +589,7 @@ statement_line = Table(
     Column("notice_id", Uuid, comment="our id in it; no foreign key: it may be unknown"),
     Column("attempt", SmallInteger),
     Column("provider_id", Text),
-    Column("recipient", Text, info=PERSONAL, comment="E.164, as far as it can be told; null once erased"),
+    Column("recipient", Text, info=PHONE, comment="E.164, as far as it can be told; null once erased"),
     _instant("submitted_at", comment="by the provider's clock"),
     _instant("submitted_until", comment="the end of the second, minute or day that it stands for"),
     Column("messages", Integer, comment="1, or of a summary how many"),
@@ -739,7 +773,13 @@ superseded_row = Table(
     Column("content", Text, nullable=False),
     Column("subject", Text, nullable=False, comment="the payment_id or fact_id"),
     Column("invoice_number", Text),
-    Column("was", JSONB, nullable=False, comment="the row as it stood, or as it came too late to stand"),
+    Column(
+        "was",
+        JSONB,
+        nullable=False,
+        info=AS_IT_CAME,
+        comment="the row as it stood, or as it came too late to stand; without its number once erased",
+    ),
     Column("feed_id", Integer, nullable=False, comment="the feed that said so"),
     Column("superseded_by", Integer, nullable=False, comment="the feed that stands instead"),
     _instant("superseded_at", nullable=False),
@@ -757,7 +797,13 @@ set_aside_row = Table(
     Column("part_row", BigInteger, nullable=False, comment="1-based in its part, header excluded"),
     Column("content", Text, nullable=False),
     Column("reasons", ARRAY(Text), nullable=False, comment="field: code, for each thing that is wrong"),
-    Column("fields", JSONB, nullable=False, comment="the row as it came, unknown columns included"),
+    Column(
+        "fields",
+        JSONB,
+        nullable=False,
+        info=AS_IT_CAME,
+        comment="the row as it came, unknown columns included; empty once erased",
+    ),
     Column("subject", Text, comment="its payment_id or fact_id, where it can be read"),
     Column("invoice_number", Text, comment="where it can be read"),
     Column("customer_reference", Text, comment="where it can be read"),
@@ -1127,7 +1173,7 @@ verification = Table(
     Column(
         "phone",
         Text,
-        info=PERSONAL,
+        info=PHONE,
         comment="where the code goes: E.164, sealed where that is set up; null once erased",
     ),
     Column("language", Text, nullable=False, comment="of the visit; of a subscription, as it was chosen"),

@@ -121,7 +121,7 @@ class StackEnvironment:
         settings = self.settings
         named = settings.model_dump(mode="json", include=settings.model_fields_set | {"home", "var"})
         return {
-            **{f"FATOURA_{name.upper()}": str(value) for name, value in named.items()},
+            **{f"FATOURA_{name.upper()}": str(value) for name, value in named.items() if value is not None},
             "FATOURA_SANDBOX_PASSWORD": self.keys.gateway_password,
             MARK: self.mark,
             "PYTHONUNBUFFERED": "1",

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from fatoura.database import driver
 from fatoura.ledger.billing import COUNTED, DOUBTFUL
+from fatoura.privacy.sealing import insist_on_one_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -294,6 +295,7 @@ def _within(lines: list[Billed], attempts: list[Ours], reach: timedelta) -> Iter
 
 def _pair_by_phone(connection: Connection, window: timedelta) -> None:
     """Pair what is left by phone and time: streams out by phone, pairs stream in beside."""
+    insist_on_one_form(connection, ("notice", "phone"), ("statement_line", "recipient"))
     session = driver(connection)
     found: list[tuple[Any, ...]] = []
 

@@ -21,6 +21,7 @@ from fatoura import clock
 from fatoura.database import driver, locked
 from fatoura.errors import BadInput
 from fatoura.phones_at_rest import sealed
+from fatoura.privacy.sealing import insist_on_one_form
 from fatoura.settings import get_settings
 from fatoura.subscriptions.consents import Act, record_set
 from fatoura.subscriptions.numbers import with_number
@@ -158,6 +159,7 @@ def import_subscribers(path: Path, *, by: str = "import") -> ImportOutcome:
     started = time.monotonic()
     try:
         with _RefusedFile(path) as refused, locked(LOCK) as connection:
+            insist_on_one_form(connection, ("subscription", "phone"))
             outcome = _import(connection, path, refused, by)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None

@@ -5,6 +5,7 @@ Revision: 0006
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0006"
 down_revision = "0005"
@@ -23,8 +24,75 @@ def _queue(*columns: str) -> None:
     )
 
 
+_DOCUMENTS = (
+    (
+        "rejected_row",
+        "fields",
+        "the row as it came, unknown columns included",
+        "the row as it came, unknown columns included; empty once erased",
+    ),
+    (
+        "set_aside_row",
+        "fields",
+        "the row as it came, unknown columns included",
+        "the row as it came, unknown columns included; empty once erased",
+    ),
+    (
+        "superseded_row",
+        "was",
+        "the row as it stood, or as it came too late to stand",
+        "the row as it stood, or as it came too late to stand; without its number once erased",
+    ),
+    (
+        "receipt",
+        "raw",
+        "as it came: query and body",
+        "as it came but for the number: query and body; empty once erased",
+    ),
+)
+
+
+def _comment(table: str, column: str, old: str, new: str) -> None:
+    op.alter_column(
+        table,
+        column,
+        existing_type=postgresql.JSONB(),
+        existing_nullable=False,
+        existing_comment=old,
+        comment=new,
+    )
+
+
 def upgrade() -> None:
     _queue("cycle_id", "priority", "id", "subscription_id")
+    for table, column, old, new in _DOCUMENTS:
+        _comment(table, column, old, new)
+    op.alter_column(
+        "subscription",
+        "phone",
+        existing_type=sa.Text(),
+        nullable=True,
+        existing_comment="E.164; sealed where that is set up",
+        comment="E.164; sealed where that is set up; null once erased",
+    )
+    op.create_table(
+        "erasure",
+        sa.Column("id", sa.Integer(), sa.Identity(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False, comment="the number under which it was asked for"),
+        sa.Column("customer_reference", sa.Text(), nullable=False),
+        sa.Column("done_by", sa.Text(), nullable=False),
+        _instant("done_at", nullable=False),
+        sa.Column(
+            "erased", postgresql.JSONB(), nullable=False, comment="how many values, by where they were"
+        ),
+        sa.Column(
+            "kept", postgresql.JSONB(), nullable=False, comment="how many rows, by where they are and why"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure")),
+        sa.UniqueConstraint("request", name=op.f("uq_erasure_request")),
+        comment="Whose data was erased at their own request. Holds nothing of what was erased.",
+    )
+    op.create_index(op.f("ix_erasure_customer_reference"), "erasure", ["customer_reference"])
     op.create_table(
         "departure",
         sa.Column("departure_id", sa.Text(), nullable=False),
@@ -71,4 +139,16 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("inbound_message")
     op.drop_table("departure")
+    op.drop_table("erasure")
+    op.execute("UPDATE subscription SET phone = '' WHERE phone IS NULL")
+    op.alter_column(
+        "subscription",
+        "phone",
+        existing_type=sa.Text(),
+        nullable=False,
+        existing_comment="E.164; sealed where that is set up; null once erased",
+        comment="E.164; sealed where that is set up",
+    )
+    for table, column, old, new in _DOCUMENTS:
+        _comment(table, column, new, old)
     _queue("cycle_id", "priority", "id")
