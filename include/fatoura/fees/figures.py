@@ -1,0 +1,297 @@
+"""Figures of subscriptions and fees, in sets: for the report, the command, and whoever plans the service.
+
+Each function asks one thing of the database and changes nothing, but for `count_subscribers`, which writes
+down how many there are today: how things stood on a day cannot be told afterwards. Money in millimes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import text
+
+from fatoura import clock
+from fatoura.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from sqlalchemy import Connection
+
+DIMENSIONS = ("state", "channel", "language", "district")
+
+# Of the district the register tells; where it says nothing, the customer's last bill.
+_COUNT = """
+INSERT INTO subscriber_count (day, state, channel, language, district, subscribers)
+SELECT :day, s.state, s.channel, s.language, coalesce(k.district, bill.district, ''), count(*)
+FROM subscription s
+LEFT JOIN customer k ON k.customer_reference = s.customer_reference
+LEFT JOIN LATERAL (
+    SELECT i.district FROM invoice i
+    WHERE k.district IS NULL AND i.customer_reference = s.customer_reference AND i.subscription_id IS NOT NULL
+    ORDER BY i.issue_date DESC LIMIT 1
+) bill ON true
+WHERE s.state <> 'ended'
+GROUP BY 2, 3, 4, 5
+"""
+
+
+def count_subscribers(connection: Connection, day: date) -> int:
+    """Write down how many subscriptions there are, by state, channel, language and district; return how many.
+
+    :param day: today; what was written on this day before is replaced.
+    """
+    connection.execute(text("DELETE FROM subscriber_count WHERE day = :day"), {"day": day})
+    connection.execute(text(_COUNT), {"day": day})
+    return int(
+        connection.scalar(
+            text("SELECT coalesce(sum(subscribers), 0) FROM subscriber_count WHERE day = :day"), {"day": day}
+        )
+        or 0
+    )
+
+
+class SubscriberGroup(NamedTuple):
+    """How many subscriptions were in a group on a day, such as `state` lapsed."""
+
+    day: date
+    group: str
+    subscribers: int
+
+
+def subscribers_by(connection: Connection, dimension: str, first: date, last: date) -> list[SubscriberGroup]:
+    """Return the counts that were written down, by one dimension, in the order of days.
+
+    :param dimension: one of `DIMENSIONS`.
+    """
+    if dimension not in DIMENSIONS:
+        raise ValueError(f"{dimension} is none of {', '.join(DIMENSIONS)}")
+    rows = connection.execute(
+        text(
+            f"SELECT day, {dimension}, sum(subscribers) FROM subscriber_count "
+            f"WHERE day BETWEEN :first AND :last GROUP BY day, {dimension} ORDER BY day, {dimension}"
+        ),
+        {"first": first, "last": last},
+    )
+    return [SubscriberGroup(day, group, int(count)) for day, group, count in rows]
+
+
+class Churn(NamedTuple):
+    """Comings and goings of a month, in subscriptions.
+
+    :param at_start: that had begun and had not ended; lapsed ones are among them.
+    :param left: all that ended, by whatever reason; the following ones are among them.
+    """
+
+    month: date
+    at_start: int
+    joined: int
+    left: int
+    opted_out: int
+    contracts_ended: int
+    lapsed: int
+    back: int
+
+    @property
+    def share(self) -> float | None:
+        """What part of those at the start left, or lapsed and did not come back; none of nobody."""
+        return (self.left + self.lapsed - self.back) / self.at_start if self.at_start else None
+
+
+_MONTHS = """
+month AS (
+    SELECT CAST(first AS date) AS first, CAST(first + interval '1 month' AS date) AS next
+    FROM generate_series(CAST(:first AS timestamp), CAST(:last AS timestamp), interval '1 month') first
+)
+"""
+_CHURN = f"""
+WITH {_MONTHS}, life AS MATERIALIZED (
+    SELECT CAST(created_at AT TIME ZONE :zone AS date) AS began,
+        CAST(ended_at AT TIME ZONE :zone AS date) AS ended, state_reason
+    FROM subscription
+), counted AS (
+    SELECT m.first, count(*) FILTER (WHERE l.began < m.first) AS at_start,
+        count(*) FILTER (WHERE l.began >= m.first) AS joined,
+        count(*) FILTER (WHERE l.ended < m.next) AS gone,
+        count(*) FILTER (WHERE l.ended < m.next AND l.state_reason = 'left') AS opted_out,
+        count(*) FILTER (WHERE l.ended < m.next AND l.state_reason = 'contract_ended') AS contracts
+    FROM month m LEFT JOIN life l ON l.began < m.next AND (l.ended IS NULL OR l.ended >= m.first)
+    GROUP BY m.first
+)
+SELECT m.first, coalesce(c.at_start, 0), coalesce(c.joined, 0), coalesce(c.gone, 0), coalesce(c.opted_out, 0),
+    coalesce(c.contracts, 0),
+    (SELECT count(*) FROM fee_charge f WHERE f.lapsed_on >= m.first AND f.lapsed_on < m.next),
+    (SELECT count(*) FROM fee_charge f WHERE f.lapsed_on IS NOT NULL AND f.covered_from > f.period_start
+        AND f.covered_from >= m.first AND f.covered_from < m.next)
+FROM month m JOIN counted c USING (first) ORDER BY m.first
+"""
+
+
+def churn(connection: Connection, first: date, last: date) -> list[Churn]:
+    """Return who came and went, by month.
+
+    :param first: the first day of the first month; `last` any day of the last one.
+    """
+    rows = connection.execute(text(_CHURN), {"first": first, "last": last, "zone": clock.zone().key})
+    return [Churn(*row) for row in rows]
+
+
+class MonthOfFees(NamedTuple):
+    """What was booked in a month.
+
+    :param charged: of which `waived` was forgone at once or later, `given_up` because subscriptions ended.
+    :param paid: collected; `taken_back` of it was lost again, `refunded` given back.
+    :param credited: taken off by corrections and refunds, whether given back already or not.
+    """
+
+    month: date
+    charged: int
+    waived: int
+    given_up: int
+    credited: int
+    paid: int
+    taken_back: int
+    refunded: int
+
+
+_FEES = f"""
+WITH {_MONTHS}
+SELECT m.first, {{sums}}
+FROM month m LEFT JOIN fee_entry e ON e.day >= m.first AND e.day < m.next
+GROUP BY m.first ORDER BY m.first
+"""
+_SUMS = ", ".join(
+    f"coalesce(sum(e.amount_millimes) FILTER (WHERE {which}), 0)"
+    for which in (
+        "e.credit = 'income'",
+        "e.debit = 'waived'",
+        "e.debit = 'given_up'",
+        "e.debit = 'credited'",
+        "e.debit = 'collected'",
+        "e.debit = 'receivable' AND e.credit = 'collected'",
+        "e.debit = 'payable' AND e.credit = 'collected'",
+    )
+)
+
+
+def fees_by_month(connection: Connection, first: date, last: date) -> list[MonthOfFees]:
+    """Return what was charged, paid, waived and given back, by month in which it was booked."""
+    rows = connection.execute(text(_FEES.format(sums=_SUMS)), {"first": first, "last": last})
+    return [MonthOfFees(row[0], *map(int, row[1:])) for row in rows]
+
+
+class ChargesInState(NamedTuple):
+    """How many charges stand in a state, and what they ask for, still ask for, and have brought."""
+
+    state: str
+    charges: int
+    amount: int
+    owed: int
+    kept: int
+
+
+def charges_by_state(connection: Connection) -> list[ChargesInState]:
+    """Return how all charges stand now."""
+    rows = connection.execute(
+        text(
+            "SELECT state, count(*), sum(amount_millimes), sum(owed_millimes), "
+            "sum(paid_millimes - given_back_millimes) FROM fee_charge GROUP BY state ORDER BY state"
+        )
+    )
+    return [ChargesInState(row[0], *map(int, row[1:])) for row in rows]
+
+
+class Unanswered(NamedTuple):
+    """A file of which charges have no answer after the days that the rules give."""
+
+    file: str
+    day: date
+    charges: int
+    unanswered: int
+
+
+def unanswered_files(connection: Connection, day: date, within_days: int) -> list[Unanswered]:
+    """Return the files that the billing system should have answered wholly by a day, and has not."""
+    rows = connection.execute(
+        text(
+            "SELECT f.name, f.day, f.charges, open.charges FROM fee_file f JOIN ("
+            "  SELECT file_id, count(*) AS charges FROM fee_charge WHERE state = 'filed' GROUP BY file_id"
+            ") open ON open.file_id = f.id WHERE f.day < CAST(:day AS date) - CAST(:within AS int) "
+            "ORDER BY f.id"
+        ),
+        {"day": day, "within": within_days},
+    )
+    return [Unanswered(*row) for row in rows]
+
+
+class CostClass(NamedTuple):
+    """Subscriptions whose messages of a stretch of time cost at least so much; and what they cost together.
+
+    :param from_millimes: the class's lower bound; it ends before the next one's.
+    :param kept_millimes: what was collected and kept of their fees in the same time.
+    """
+
+    from_millimes: int
+    subscriptions: int
+    messages: int
+    segments: int
+    cost_millimes: int
+    kept_millimes: int
+
+
+COST_BOUNDS = (0, 1, 100, 200, 400, 600, 800, 1_000, 1_500)
+
+# Each attempt that a provider may have taken is paid for.
+_COSTS = """
+WITH message AS (
+    SELECT n.subscription_id, count(*) AS messages, sum(n.segments * n.attempts) AS segments
+    FROM notice n
+    WHERE n.subscription_id IS NOT NULL AND n.submitted_at >= :first AND n.submitted_at < :last
+        AND n.state NOT IN ('planned', 'cancelled')
+    GROUP BY n.subscription_id
+), fee AS (
+    SELECT subscription_id,
+        sum(CASE WHEN debit = 'collected' THEN amount_millimes ELSE -amount_millimes END) AS kept
+    FROM fee_entry
+    WHERE day >= :first_day AND day < :last_day AND (debit = 'collected' OR credit = 'collected')
+    GROUP BY subscription_id
+), each AS (
+    SELECT coalesce(m.messages, 0) AS messages, coalesce(m.segments, 0) AS segments,
+        coalesce(m.segments, 0) * :price AS cost, coalesce(f.kept, 0) AS kept
+    FROM message m FULL JOIN fee f USING (subscription_id)
+)
+SELECT bound, count(each.cost), coalesce(sum(messages), 0), coalesce(sum(segments), 0),
+    coalesce(sum(cost), 0), coalesce(sum(kept), 0)
+FROM unnest(CAST(:bounds AS bigint[]), CAST(:nexts AS bigint[])) AS class (bound, next)
+LEFT JOIN each ON each.cost >= class.bound AND each.cost < class.next
+GROUP BY bound ORDER BY bound
+"""
+
+
+def costs_against_fees(
+    connection: Connection, first: date, last: date, bounds: Sequence[int] = COST_BOUNDS
+) -> list[CostClass]:
+    """Return what messages cost beside what fees brought, by what each subscription's messages cost.
+
+    :param first: the first local day; `last` the day after the last one.
+    """
+    rows = connection.execute(
+        text(_COSTS),
+        {
+            "first": _beginning(first),
+            "last": _beginning(last),
+            "first_day": first,
+            "last_day": last,
+            "price": get_settings().segment_price_millimes,
+            "bounds": list(bounds),
+            "nexts": [*bounds[1:], 2**62],
+        },
+    )
+    return [CostClass(*map(int, row)) for row in rows]
+
+
+def _beginning(day: date) -> object:
+    from datetime import datetime, time
+
+    return datetime.combine(day, time(), clock.zone())
