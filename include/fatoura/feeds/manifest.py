@@ -22,6 +22,9 @@ def _feed_name(value: str) -> str:
     return value
 
 
+FeedName = Annotated[str, AfterValidator(_feed_name)]
+
+
 class FeedManifest(BaseModel):
     """What a feed says of itself. `rows` counts every record, bad ones too."""
 
@@ -30,7 +33,7 @@ class FeedManifest(BaseModel):
     NAME: ClassVar[str] = "feed"
     """The field of the document that holds the name."""
 
-    feed: Annotated[str, AfterValidator(_feed_name)]
+    feed: FeedName
     rows: Annotated[int, Field(ge=0)]
     parts: Annotated[tuple[Part, ...], Field(strict=False)]
 

@@ -21,15 +21,16 @@ WITHOUT_NUMBER = (UNREACHABLE, TAKEN_BACK)
 """Reasons that another number puts an end to."""
 
 
-def with_number(phone: str) -> str:
+def with_number(phone: str, *, also: str = "false") -> str:
     """Return what follows for a subscription `u` from a number, as assignments of an UPDATE.
 
     Another number than the one that stands is not proven yet, and takes up what rested for its number's sake.
 
     :param phone: the number as stored, as SQL.
+    :param also: what else takes it up, as SQL.
     """
     reasons = ", ".join(f"'{reason}'" for reason in WITHOUT_NUMBER)
-    rests = f"u.phone IS DISTINCT FROM {phone} AND u.state_reason IN ({reasons})"
+    rests = f"(u.phone IS DISTINCT FROM {phone} AND u.state_reason IN ({reasons}) OR {also})"
     return (
         f"proven_at = CASE WHEN u.phone IS NOT DISTINCT FROM {phone} THEN u.proven_at END, "
         f"state = CASE WHEN {rests} THEN 'active' ELSE u.state END, "

@@ -1,0 +1,1 @@
+"""Enrolment by coupon: captured, judged, welcomed, and what clerks have to look at."""
