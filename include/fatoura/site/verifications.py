@@ -117,6 +117,14 @@ class Tried:
     standing: Standing
 
 
+class _Beyond(Exception):
+    """Takes the counts of what is refused back: who asks too often is not kept out for longer by trying."""
+
+    def __init__(self, what: limits.What) -> None:
+        super().__init__(what)
+        self.what = what
+
+
 def ask(visit: str, wanted: Ask, *, address: str) -> limits.What | None:
     """Write down what somebody asks for; return what limit forbids it, if one does.
 
@@ -127,14 +135,17 @@ def ask(visit: str, wanted: Ask, *, address: str) -> limits.What | None:
     """
     now = clock.now()
     phone = None if wanted.phone is None else sealed(wanted.phone)
-    with begin() as connection:
-        last = connection.execute(text(LATEST), {"visit": visit}).one_or_none()
-        if last is not None and last.asked_at > now - _TWICE and _is_same(last, wanted, phone, now):
-            return None
-        beyond = limits.count(connection, _counted(wanted, address))
-        if beyond is None:
+    try:
+        with begin() as connection:
+            last = connection.execute(text(LATEST), {"visit": visit}).one_or_none()
+            if last is not None and last.asked_at > now - _TWICE and _is_same(last, wanted, phone, now):
+                return None
+            if (beyond := limits.count(connection, _counted(wanted, address))) is not None:
+                raise _Beyond(beyond)
             ask_in(connection, visit, wanted)
-        return beyond
+    except _Beyond as limit:
+        return limit.what
+    return None
 
 
 def ask_in(connection: Connection, visit: str, wanted: Ask) -> None:
