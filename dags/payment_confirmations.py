@@ -1,14 +1,15 @@
 """# Payment confirmations.
 
 Tells customers who had been warned that their payment has arrived and supply is not cut: once for each case,
-in the language of their choice.
+in the language of their choice. And tells subscribers what `payment_feeds` has found out between two monthly runs:
+that the yearly fee was paid.
 
 **Starts** by itself when `payment_feeds` has planned such messages and sending is open, or by hand from the
 form:
 
 | parameter | meaning |
 |---|---|
-| `cycle` | whose messages: `payment-received-2026-06-29`; only for a start by hand |
+| `cycle` | whose messages: `payment-received-2026-06-29`, `subscription-news-2026-06-29`; only for a start by hand |
 
 **What a rerun does.** Nothing twice: messages are claimed before they are submitted. What a payment's
 reversal has made wrong since is cancelled when it is claimed, and never leaves.

@@ -1,18 +1,20 @@
 """# Payment feeds.
 
-Takes what other systems tell of payments and accounts, and takes it up: who has paid is warned no more, a
-warning that has not left yet is cancelled, who had been warned is told that the payment has arrived, and a
-bounced cheque opens the case again.
+Takes what other systems tell of payments, accounts, departures and yearly fees, and takes it up: who has paid is
+warned no more, a warning that has not left yet is cancelled, who had been warned is told that the payment has
+arrived, and a bounced cheque opens the case again; a fee that was paid renews its subscription, also one that had
+lapsed.
 
 **Runs** every five minutes (`FATOURA_FEED_POLL`), one at a time. Needs nobody.
 
 **What a rerun does.** Nothing twice: a feed is loaded once, by its name and what it says; cases are weighed
-again and stay as they are; a customer is told of a payment once.
+again and stay as they are; answers about fees are booked once; a customer is told of a payment once.
 
 | task | what it does | when it fails |
 |---|---|---|
-| `take` | loads all complete feeds of payments and account facts: from the landing folder, and from the database whose connection is set up. A feed that is refused stops no other | the landing folder or the application's database cannot be reached; the next run tries again |
-| `apply` | concludes the cases whose warnings have their final word, then takes up the feeds; also when `take` has failed. Asks for a run of `payment_confirmations` when somebody is to be told and sending is open | read the log; the next run does what is missing |
+| `take` | loads all complete feeds of payments, account facts, departures and answers about fees: from the landing folder, payments also from the database whose connection is set up. A feed that is refused stops no other. Answers about fees are booked with it | the landing folder or the application's database cannot be reached; the next run tries again |
+| `keep_fees` | ends the subscriptions of contracts that have ended, closes the fees of who has left, takes up who subscribed again, and plans what customers are to be told; also when `take` has failed | read the log; the next run does what is missing |
+| `apply` | concludes the cases whose warnings have their final word, then takes up the feeds. Asks for a run of `payment_confirmations` when somebody is to be told and sending is open; also when `take` or `keep_fees` has failed | read the log; the next run does what is missing |
 | `check_taken` | fails for feeds that were refused, and for a database that does not answer: once for each and for what is wrong with it; the next runs only log it. Meanwhile the watermarks of their channels stay where they are | the message names feed, file, row and field: have the feed taken away, or a good one put into its place. Nothing is to be cleared: the next run takes it |
 
 How often feeds come decides how soon a customer who has paid is left alone: between two of them each message
@@ -37,13 +39,19 @@ from operations.defaults import DEFAULT_ARGS
     tags=["cut-off"],
 )
 def payment_feeds():
-    """Wire the three tasks."""
+    """Wire the four tasks."""
 
     @task
     def take(ti=None, run_id=None):
         from operations.cutoff import take_all_feeds
 
         return take_all_feeds(run_id=run_id, is_last_try=ti.try_number > ti.max_tries)
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def keep_fees(run_id=None):
+        from operations.fees import keep_fees_up
+
+        return keep_fees_up(run_id=run_id)
 
     @task(outlets=[payments_received], trigger_rule=TriggerRule.ALL_DONE)
     def apply(*, outlet_events, run_id=None):
@@ -60,8 +68,9 @@ def payment_feeds():
 
         complain(taken["wrong"])
 
-    taken = take()
-    taken >> apply() >> check_taken(taken)
+    taken, kept, applied = take(), keep_fees(), apply()
+    taken >> kept >> applied
+    [kept, applied] >> check_taken(taken)
 
 
 payment_feeds()

@@ -188,6 +188,7 @@ def test_warnings_have_slots_that_bills_cannot_take(bag):
     for dag_id, pool in (
         ("cutoff_warnings", URGENT_POOL),
         ("payment_confirmations", POOL),
+        ("annual_fee_renewals", POOL),
     ):
         dag = bag.dags[dag_id]
         assert {task.task_id: task.pool for task in dag.tasks if task.pool != "default_pool"} == {
@@ -202,6 +203,7 @@ def test_warnings_and_the_hand_over_run_at_the_hours_of_the_settings(bag):
     for dag_id, at in (
         ("cutoff_warnings", settings.cutoff_warnings_at),
         ("cutoff_handover", settings.cutoff_handover_at),
+        ("annual_fee_renewals", settings.fee_renewals_at),
     ):
         timetable = bag.dags[dag_id].timetable
         assert (timetable.expression, str(timetable.timezone)) == (at, settings.timezone)
@@ -227,8 +229,9 @@ def test_what_was_taken_is_taken_up_also_when_something_could_not_be(bag):
     assert feeds.max_active_runs == 1
     assert feeds.get_task("apply").trigger_rule == "all_done"
     assert feeds.get_task("apply").outlets == [payments_received]
-    # The last one fails where the first has: else such a run would look well.
-    assert feeds.get_task("check_taken").upstream_task_ids == {"take", "apply"}
+    assert feeds.get_task("keep_fees").trigger_rule == "all_done"
+    # The last one fails where an earlier one has: else such a run would look well.
+    assert feeds.get_task("check_taken").upstream_task_ids == {"take", "keep_fees", "apply"}
     assert feeds.get_task("check_taken").trigger_rule == "all_success"
 
 
@@ -245,3 +248,26 @@ def test_teams_are_called_back_also_when_nothing_can_be_handed_over(bag):
     assert dag.get_task("call_back").upstream_task_ids == {"take_feeds"}
     assert dag.get_task("hand_over").upstream_task_ids == {"take_feeds"}
     assert dag.get_task("report").trigger_rule == "none_failed"
+
+
+# --- Fees --------------------------------------------------------------------------------------------
+
+
+def test_the_steps_of_a_month_follow_each_other(bag):
+    renewals = bag.dags["annual_fee_renewals"]
+    steps = [task.task_id for task in renewals.topological_sort()]
+    assert steps == [
+        *("take_results", "take_up", "announce", "charge", "write_file"),
+        *("renew", "plan", "send", "settle", "report"),
+    ]
+    for earlier, later in itertools.pairwise(steps):
+        assert earlier in renewals.get_task(later).upstream_task_ids
+    assert {task.trigger_rule for task in renewals.tasks} == {"all_success"}
+
+
+def test_news_goes_out_in_the_cycle_of_the_day_on_which_it_was_planned(bag):
+    renewals = bag.dags["annual_fee_renewals"]
+    for task_id in ("send", "settle"):
+        task = renewals.get_task(task_id)
+        cycle = task.partial_kwargs["cycle"] if task.is_mapped else task.cycle
+        assert cycle == "{{ ti.xcom_pull(task_ids='plan')['cycle'] }}"

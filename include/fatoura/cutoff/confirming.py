@@ -1,4 +1,6 @@
-"""Which messages "payment received" wait for a run that sends them. Called by the workflows on either side.
+"""Which messages of received payments wait for a run that sends them. Called by the workflows on either side.
+
+Payments of bills after a warning, and of yearly fees.
 
 A run is asked for once for what is planned, and only while sending is open: at night nobody is written to,
 and a run for each feed would do nothing but wait. Asking twice harms nobody; never asking would.
@@ -23,7 +25,7 @@ _LATEST = "SELECT max(id::text) FROM notice WHERE cycle_id = c.id AND state = 'p
 # Ids count up: what a run has taken up is not asked for again, also when that run has failed since.
 _WAITING = f"""
 SELECT c.id, c.key FROM cycle c
-WHERE c.purpose = '{Purpose.PAYMENT_RECEIVED}' AND ({_LATEST}) > coalesce((
+WHERE c.purpose IN ('{Purpose.PAYMENT_RECEIVED}', '{Purpose.SUBSCRIPTION_NEWS}') AND ({_LATEST}) > coalesce((
     SELECT max(s.counts ->> 'up_to') FROM stage s WHERE s.cycle_id = c.id AND s.name = '{_STAGE}'
 ), '')
 ORDER BY c.id

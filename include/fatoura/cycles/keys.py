@@ -43,7 +43,9 @@ class ExtractKey:
         return f"{self.cycle}/supplement-{self.supplement}" if self.supplement else self.cycle
 
 
-_OF_A_DAY = re.compile(r"(?:cutoff|payment-received)-([0-9]{4}-[0-9]{2}-[0-9]{2})")
+_DAY = "([0-9]{4}-[0-9]{2}-[0-9]{2})"
+_OF_A_DAY = re.compile(f"(?:cutoff|payment-received|welcome|codes|subscription-news)-{_DAY}")
+_OF_A_CUT_OFF_DAY = re.compile(f"(?:cutoff|payment-received)-{_DAY}")
 
 
 def is_of_a_day(cycle_key: str) -> bool:
@@ -54,10 +56,10 @@ def is_of_a_day(cycle_key: str) -> bool:
 def report_place(cycle_key: str) -> str:
     """Return where the report of a cycle lies below the reports folder.
 
-    Of a billing cycle, also by a supplement's key, ``2026-05-T1``; of a day's cycles, which share a report,
-    ``cutoff/2026-06-29``.
+    Of a billing cycle, also by a supplement's key, ``2026-05-T1``; of a day's cycles of cut-off, which share
+    a report, ``cutoff/2026-06-29``; of another day's cycle its key.
 
     :raises BadInput: when the key is none.
     """
-    of_a_day = _OF_A_DAY.fullmatch(cycle_key)
+    of_a_day = _OF_A_CUT_OFF_DAY.fullmatch(cycle_key)
     return f"cutoff/{of_a_day[1]}" if of_a_day else ExtractKey.parse(cycle_key).cycle

@@ -14,9 +14,12 @@ from sqlalchemy import Connection, text
 from fatoura.cycles.registry import cycle_id_of
 from fatoura.cycles.stages import recorded_stage
 from fatoura.database import begin, locked
+from fatoura.errors import NeedsAPerson
 from fatoura.fees.announcing import announce_years
+from fatoura.fees.balance import check_books
 from fatoura.fees.books import LOCK, Moment
 from fatoura.fees.charging import charge_years
+from fatoura.fees.figures import charges_by_state, count_subscribers, unanswered_files
 from fatoura.fees.filing import make_file, write_files
 from fatoura.fees.keeping import settle
 from fatoura.fees.lapsing import known_day, lapse
@@ -27,6 +30,10 @@ from fatoura.fees.years import month_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class Unanswered(NeedsAPerson):
+    """Charges that the billing system was told of have no answer."""
 
 
 def begin_run(*, run_id: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -90,6 +97,31 @@ def plan(cycle: str, *, run_id: str | None = None) -> dict[str, Any]:
         counts |= planned
         key = open_news(step.connection)
     return {**counts, "cycle": key}
+
+
+def report(cycle: str, *, run_id: str | None = None) -> dict[str, Any]:
+    """Count subscribers and charges, and insist that the books agree and the billing system answers.
+
+    :raises BooksDiffer: when they do not agree.
+    :raises Unanswered: when it has not answered for charges that it was told of long enough ago.
+    """
+    moment = Moment.now(run_id)
+    within = fee_rules_on(moment.day).answered_within_days
+    with recorded_stage(cycle_id_of(cycle), "count", run_id=run_id) as stage:
+        with begin() as connection:
+            stage.counts["subscribers"] = count_subscribers(connection, moment.day)
+            for one in charges_by_state(connection):
+                stage.counts[one.state] = one.charges
+            unanswered = unanswered_files(connection, moment.day, within)
+        stage.counts["unanswered"] = sum(file.unanswered for file in unanswered)
+    check_books().insist()
+    if unanswered:
+        told = "; ".join(f"{file.file}: {file.unanswered} of {file.charges} charges" for file in unanswered)
+        raise Unanswered(
+            f"the billing system has not answered within {within} days: {told}. Ask what became of them; its "
+            "answers are taken as soon as they come, and nobody lapses for want of one before"
+        )
+    return stage.counts
 
 
 class _Step(NamedTuple):
