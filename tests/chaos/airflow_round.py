@@ -92,6 +92,7 @@ class AirflowRound(Round):
             "FATOURA_AIRFLOW_PORT": str(own_port()),
             "FATOURA_GATEWAY_PORT": str(gateway_port),
             "FATOURA_RECEIVER_PORT": str(receiver_port),
+            "FATOURA_SITE_PORT": str(own_port()),
             "FATOURA_RECEIVER_URL": f"http://127.0.0.1:{self.relay.port}",
             "FATOURA_RECEIPT_SECRET_FILE": str(self._folder / "receipt_secret"),
             "FATOURA_SEGMENTS_PER_SECOND": str(_RATE),

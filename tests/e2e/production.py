@@ -53,7 +53,7 @@ class Production(RunningStack):
     @cached_property
     def ports(self) -> dict[str, int]:
         """A port for whatever listens."""
-        names = ["postgres", "redis", "api-server", "receiver", "gateway", "triggerer-logs"]
+        names = ["postgres", "redis", "api-server", "receiver", "site", "gateway", "triggerer-logs"]
         names += [f"{instance}-logs" for instance in self.instances("worker")]
         return dict(zip(names, find_free(len(names)), strict=True))
 
@@ -65,6 +65,7 @@ class Production(RunningStack):
                 "FATOURA_POSTGRES": f"127.0.0.1:{self.ports['postgres']}",
                 "FATOURA_REDIS": f"127.0.0.1:{self.ports['redis']}",
                 "FATOURA_RECEIVER_URL": f"http://127.0.0.1:{self.ports['receiver']}",
+                "FATOURA_SITE_URL": f"http://127.0.0.1:{self.ports['site']}",
                 "FATOURA_UI_URL": f"http://127.0.0.1:{self.ports['api-server']}",
                 **self.settings,
             }
@@ -89,7 +90,7 @@ class Production(RunningStack):
             "password": secrets.token_hex(12),
             "extra": {"provider": "kannel"},
         }
-        made["connections.json"] = json.dumps({"fatoura_sms": provider})
+        made["connections.json"] = made["site_connections.json"] = json.dumps({"fatoura_sms": provider})
         return made
 
     @cached_property
@@ -151,6 +152,8 @@ class Production(RunningStack):
                 "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports.get(f"{instance}-logs", 0)),
                 "FATOURA_RECEIVER_HOST": "127.0.0.1",
                 "FATOURA_RECEIVER_PORT": str(self.ports["receiver"]),
+                "FATOURA_SITE_HOST": "127.0.0.1",
+                "FATOURA_SITE_PORT": str(self.ports["site"]),
                 **self.settings,
             }
         own_tools = (str(ROOT / "docker"), os.path.dirname(sys.executable), str(_binaries()))

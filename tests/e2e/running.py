@@ -83,13 +83,14 @@ class RunningStack:
     @cached_property
     def variables(self) -> dict[str, str]:
         """The settings of the stack. Its clock stands at ten in the morning of the extracts' issue date."""
-        ui, gateway, receiver = find_free(3)
+        ui, gateway, receiver, site = find_free(4)
         moved = datetime.fromisoformat(MORNING).timestamp() - time.time()
         return {
             "FATOURA_VAR": str(self.folder / "var"),
             "FATOURA_AIRFLOW_PORT": str(ui),
             "FATOURA_GATEWAY_PORT": str(gateway),
             "FATOURA_RECEIVER_PORT": str(receiver),
+            "FATOURA_SITE_PORT": str(site),
             "FATOURA_NOW": f"{moved:+.0f}",
             "FATOURA_LANDING_POLL": "3",
             "FATOURA_SETTLE_POLL": "1",

@@ -68,12 +68,13 @@ def variables(tmp_path: Path) -> Iterator[dict[str, str]]:
     tmp_path.chmod(0o755)
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "answer.py").write_text(DAG)
-    ui, gateway, receiver = find_free(3)
+    ui, gateway, receiver, site = find_free(4)
     own = {
         "FATOURA_VAR": str(tmp_path / "a folder" / "var"),  # folders have spaces in their names
         "FATOURA_AIRFLOW_PORT": str(ui),
         "FATOURA_GATEWAY_PORT": str(gateway),
         "FATOURA_RECEIVER_PORT": str(receiver),
+        "FATOURA_SITE_PORT": str(site),
         "FATOURA_SENDER_ID": "TRIAL",
     }
     yield own
@@ -107,6 +108,8 @@ def test_the_stack_from_start_to_end(stack: LocalStack, variables: dict[str, str
     password = stack.environment.keys.admin_password
     assert f"{stack.environment.ui}   user: admin   password: {password}" in started.stdout
     assert requests.get(stack.environment.ui, timeout=10).ok
+    assert f"Web site: {stack.settings.site_url}" in started.stdout
+    assert requests.get(stack.settings.site_url, timeout=10).ok
     status = json.loads(command(variables, "stack", "status", "--json").stdout)
     assert status["running"] is True, status
 

@@ -32,7 +32,7 @@ def _stack(dags: Path | None = None) -> LocalStack:
 
 @click.group()
 def stack() -> None:
-    """Run PostgreSQL, Airflow, a sandbox gateway and the receipt receiver on this machine, on loopback."""
+    """Run PostgreSQL, Airflow, a sandbox gateway, the receipt receiver and the web site here, on loopback."""
 
 
 @stack.command()
@@ -102,4 +102,5 @@ def _welcome(local: LocalStack) -> None:
     click.echo(
         f"Airflow: {local.environment.ui}   user: {ADMIN}   password: {local.environment.keys.admin_password}"
     )
+    click.echo(f"Web site: {local.settings.site_url}")
     click.echo(f"Landing folder: {local.settings.landing}")

@@ -140,7 +140,7 @@ class Demonstration:
     def _settings(self, issued: date) -> Settings:
         zone = ZoneInfo(self.base.timezone)
         morning = datetime.combine(issued, clock_time(10), zone)
-        ui, gateway, receiver = find_free(3)
+        ui, gateway, receiver, site = find_free(4)
         return Settings(  # type: ignore[call-arg]
             profile="local",
             home=self.base.home,
@@ -154,6 +154,11 @@ class Demonstration:
             airflow_port=ui,
             gateway_port=gateway,
             receiver_port=receiver,
+            site_host="127.0.0.1",
+            site_port=site,
+            site_url="",
+            site_key_file=self.var / "secrets" / "site_key",
+            sms_connections_file=None,
             sms_conn_ids="fatoura_sms",
             now=f"{(morning - datetime.now(zone)).total_seconds():+.0f}",
             landing_poll=timedelta(seconds=5),

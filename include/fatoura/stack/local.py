@@ -47,7 +47,7 @@ _MIGRATIONS = ("fatoura-migrations", "airflow-migrations")
 # A running task may end its batch; Airflow's API server only tidies its memory at the end, for seconds.
 _STOPS: tuple[tuple[tuple[str, ...] | None, float], ...] = (
     (("scheduler", "dag-processor", "triggerer", *_MIGRATIONS), 10.0),
-    (("api-server", "receiver", "gateway"), 4.0),
+    (("api-server", "receiver", "site", "gateway"), 4.0),
     (None, 4.0),
 )
 
@@ -140,6 +140,16 @@ class LocalStack:
                 settings.receiver_port,
                 settings.receiver_host,
                 "FATOURA_RECEIVER_PORT",
+            ),
+            Part(
+                "site",
+                (*ours, "site"),
+                lambda started: _answers(
+                    f"http://{_reachable(settings.site_host)}:{settings.site_port}/health"
+                ),
+                settings.site_port,
+                settings.site_host,
+                "FATOURA_SITE_PORT",
             ),
             Part(
                 "api-server",
@@ -286,7 +296,7 @@ class LocalStack:
                     started[name] = self._spawn(name, part.command, part.port)
 
         start("gateway")
-        self._migrate(lambda: start("receiver"))
+        self._migrate(lambda: start("receiver", "site"))
         start("api-server", "scheduler", "dag-processor", "triggerer")
         self._wait_until_ready(started, began)
         self.api.ensure_pool(POOL, self.settings.send_slots, "Tasks that hand messages to the SMS provider.")

@@ -24,7 +24,9 @@ from tests.composition import ROOT, Composition, Service, VariableMissing
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMPOSITION = Composition({"FATOURA_RECEIVER_URL": "https://receipts.example"})
+COMPOSITION = Composition(
+    {"FATOURA_RECEIVER_URL": "https://receipts.example", "FATOURA_SITE_URL": "https://sms.example"}
+)
 COMPOSE: dict[str, Any] = COMPOSITION.document
 SERVICES: dict[str, Service] = COMPOSITION.services
 OURS = [name for name, service in SERVICES.items() if service.ours]
@@ -81,8 +83,8 @@ def test_what_services_name_is_declared() -> None:
 
 def test_it_has_each_part_of_the_production_shape() -> None:
     parts = {"postgres", "redis", ONE_SHOT, "api-server", "scheduler", "dag-processor", "triggerer", "worker"}
-    assert parts | {"receiver"} <= set(SERVICES)
-    assert not [name for name in (*parts, "receiver") if SERVICES[name].profiles]
+    assert parts | {"receiver", "site"} <= set(SERVICES)
+    assert not [name for name in (*parts, "receiver", "site") if SERVICES[name].profiles]
     assert SERVICES["postgres"].definition["image"] == "postgres:18"
     assert SERVICES["worker"].environment["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     # A fixed name or port would keep a second worker from starting.
@@ -92,6 +94,11 @@ def test_it_has_each_part_of_the_production_shape() -> None:
 def test_where_receipts_arrive_must_be_said() -> None:
     with pytest.raises(VariableMissing, match=r"FATOURA_RECEIVER_URL: say in \.env"):
         _ = Composition().document
+
+
+def test_where_customers_find_the_site_must_be_said() -> None:
+    with pytest.raises(VariableMissing, match=r"FATOURA_SITE_URL: say in \.env"):
+        _ = Composition({"FATOURA_RECEIVER_URL": "https://receipts.example"}).document
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -157,6 +164,15 @@ def test_the_entrypoint_reads_only_secrets_that_are_declared() -> None:
 
 def test_the_receiver_gets_nothing_of_airflow() -> None:
     assert set(SERVICES["receiver"].secrets) == {"postgres_password", "receipt_secret"}
+
+
+def test_the_site_gets_the_provider_s_connection_and_nothing_of_airflow_or_of_files() -> None:
+    site = SERVICES["site"]
+    assert set(site.secrets) == {"postgres_password", "receipt_secret", "site_key", "site_connections.json"}
+    assert site.definition["volumes"] == []
+    assert site.environment["FATOURA_SMS_CONNECTIONS_FILE"] == "/run/secrets/site_connections.json"
+    assert site.environment["FATOURA_SITE_URL"].startswith("https://")
+    assert site.environment["FATOURA_SITE_PROXIES"] == site.environment["FORWARDED_ALLOW_IPS"]
 
 
 def test_everything_waits_for_the_migrations() -> None:

@@ -28,7 +28,9 @@ ALERTS: list[dict[str, Any]] = [
 ]
 DASHBOARD = json.loads((FOLDER / "grafana" / "fatoura.json").read_text())
 DOCUMENT = (ROOT / "docs" / "metrics.md").read_text()
-SERVICES = Composition({"FATOURA_RECEIVER_URL": "https://receipts.example"}).services
+SERVICES = Composition(
+    {"FATOURA_RECEIVER_URL": "https://receipts.example", "FATOURA_SITE_URL": "https://sms.example"}
+).services
 PROFILE = {name: service for name, service in SERVICES.items() if service.profiles}
 
 BY_NAME = {metric.prometheus: metric for metric in METRICS}
@@ -182,7 +184,9 @@ def test_the_exporter_listens_where_metrics_go() -> None:
 
 
 def test_the_profile_s_files_are_there() -> None:
-    for name, config in Composition({"FATOURA_RECEIVER_URL": "x"}).document["configs"].items():
+    for name, config in (
+        Composition({"FATOURA_RECEIVER_URL": "x", "FATOURA_SITE_URL": "y"}).document["configs"].items()
+    ):
         assert "content" in config or (ROOT / config["file"]).is_file(), name
 
 
@@ -200,7 +204,7 @@ def test_nothing_of_the_profile_can_become_root(name: str) -> None:
 
 
 def test_airflow_sends_to_the_same_place_and_only_if_there_is_one(tmp_path: Path) -> None:
-    for name in Composition({"FATOURA_RECEIVER_URL": "x"}).document["secrets"]:
+    for name in Composition({"FATOURA_RECEIVER_URL": "x", "FATOURA_SITE_URL": "y"}).document["secrets"]:
         (tmp_path / name).write_text("x\n")
 
     def given(**more: str) -> dict[str, str]:
