@@ -12,6 +12,8 @@ from fatoura.cutoff.states import CaseState
 from fatoura.cutoff.states import may_move as case_may_move
 from fatoura.database import begin, connect
 from fatoura.database.schema import metadata
+from fatoura.fees.states import FIRST, OWED, ChargeState
+from fatoura.fees.states import may_move as charge_may_move
 from fatoura.notices.states import State, may_move
 
 
@@ -103,3 +105,41 @@ def test_the_database_refuses_exactly_what_the_machine_of_cases_forbids(database
         else:
             with pytest.raises(IntegrityError, match="may not go from"), begin() as connection:
                 connection.execute(move, {"state": new, "number": number})
+
+
+def raise_charge(connection, subscription: int, first: ChargeState) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO fee_charge (subscription_id, customer_reference, period_start, period_end, "
+            "amount_millimes, rules_version, state, state_since) VALUES (:subscription, '000000001', "
+            "'2027-05-10', '2028-05-09', 1000, '2026-1', :state, now())"
+        ),
+        {"subscription": subscription, "state": first},
+    )
+
+
+def test_the_database_refuses_exactly_what_the_machine_of_charges_forbids(database):
+    move = text("UPDATE fee_charge SET state = :state, owed_millimes = :owed WHERE subscription_id = :of")
+    for of, (old, new) in enumerate(itertools.product(ChargeState, ChargeState)):
+        ways = [[first] for first in ChargeState if first in FIRST]
+        for way in ways:
+            if way[-1] is old:
+                break
+            ways += [[*way, after] for after in ChargeState if charge_may_move(way[-1], after)]
+        with begin() as connection:
+            raise_charge(connection, of, way[0])
+            for state in way[1:]:
+                connection.execute(move, {"state": state, "owed": 1000 * (state in OWED), "of": of})
+        values = {"state": new, "owed": 1000 * (new in OWED), "of": of}
+        if old is new or charge_may_move(old, new):
+            with begin() as connection:
+                connection.execute(move, values)
+        else:
+            with pytest.raises(IntegrityError, match="may not go from"), begin() as connection:
+                connection.execute(move, values)
+
+
+@pytest.mark.parametrize("state", sorted(set(ChargeState) - FIRST))
+def test_a_charge_begins_as_announced_or_waived(database, state):
+    with pytest.raises(IntegrityError, match="begins as announced or waived"), begin() as connection:
+        raise_charge(connection, 1, state)

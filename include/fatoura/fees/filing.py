@@ -166,7 +166,7 @@ def write_again(name: str, folder: Path | None = None) -> Path:
 
 _ROWS = f"""
 COPY (
-    SELECT '{MARK}' || id, 'charge', customer_reference, told_millimes, period_start, period_end, ''
+    SELECT '{MARK}' || id, 'charge', customer_reference, told_millimes, period_start, period_end, NULL
     FROM fee_charge WHERE file_id = %s ORDER BY id
 ) TO STDOUT (FORMAT csv)
 """
