@@ -82,7 +82,10 @@ WAIT = Metric("receipts.wait", "timer", ("gateway",), "From a receipt's arrival 
 # --- The web site ---------------------------------------------------------------------------------------
 
 SITE_ANSWERS = Metric(
-    "site.answers", "counter", ("page", "status"), "Pages that were answered, by status: `2xx`, `3xx`, …"
+    "site.answers",
+    "counter",
+    ("page", "status"),
+    "Pages that were answered, by status: `2xx`, `4xx`, `5xx` and so on.",
 )
 SITE_SECONDS = Metric("site.answer", "timer", ("page",), "From a request to its answer.")
 SITE_ASKED = Metric(
