@@ -110,7 +110,47 @@ class Settings(BaseSettings):
         description="How long a coupon waits for its customer to be known, before a clerk has to look at it.",
     )
 
-    # Privacy
+    # Privacy: how long what is personal is kept; counts stay for ever
+    keep_texts: Duration = Field(
+        timedelta(days=180), description="The texts of messages, after their last word."
+    )
+    keep_numbers: Duration = Field(
+        timedelta(days=400),
+        description="The numbers that messages went to, after their last word; of the lines of providers' "
+        "statements, after their import.",
+    )
+    keep_ended: Duration = Field(
+        timedelta(days=90), description="The number of a subscription that has ended."
+    )
+    keep_evidence: Duration = Field(
+        timedelta(days=400),
+        description="The number on a coupon, or one that a code was sent to, after it was judged. That "
+        "consent was given, and its scan, stay.",
+    )
+    keep_receipts: Duration = Field(
+        timedelta(days=180), description="What providers reported, word by word. What was read of it stays."
+    )
+    keep_bad_rows: Duration = Field(
+        timedelta(days=180),
+        description="Rows of extracts and feeds that broke a rule, word by word. That they did, and which, "
+        "stays.",
+    )
+    keep_staged: Duration = Field(
+        timedelta(days=30), description="Staged rows of an extract, after all of them have become invoices."
+    )
+    keep_files: Duration = Field(
+        timedelta(days=90),
+        description="Files for clerks with numbers or references in them; batches of coupons and departures "
+        "in a landing folder on disk, after they were loaded.",
+    )
+    keep_lists: Duration = Field(
+        timedelta(days=400), description="Lists of letters and for field teams, as files."
+    )
+    keep_logs: Duration = Field(timedelta(days=90), description="Logs of Airflow's tasks.")
+    retention_at: str = Field(
+        "30 3 * * *",
+        description="When what is kept no longer is erased, as a cron expression in the utility's zone.",
+    )
     keywords_file: Path = Field(
         Path(__file__).with_name("inbound") / "keywords.yaml",
         description="The words by which customers leave, and what they are answered, where the provider "

@@ -239,6 +239,7 @@ subscription = Table(
         postgresql_where=text("state <> 'ended'"),
     ),
     Index("ix_subscription_phone", "phone", postgresql_where=text("state <> 'ended'")),
+    Index("ix_subscription_suspended", "changed_at", postgresql_where=text("state = 'suspended'")),
     Index("ix_subscription_paid_until", "paid_until", postgresql_where=text("state <> 'ended'")),
     Index(
         "ix_subscription_new_to_fees", "id", postgresql_where=text("state <> 'ended' AND began_on IS NULL")
@@ -367,6 +368,21 @@ erasure = Table(
     Column("kept", JSONB, nullable=False, comment="how many rows, by where they are and why"),
     Index(None, "customer_reference"),
     comment="Whose data was erased at their own request. Holds nothing of what was erased.",
+)
+
+retention_done = Table(
+    "retention_done",
+    metadata,
+    Column("place", Text, primary_key=True, comment="table and column"),
+    Column(
+        "part",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="a cycle, a statement, or a block of ids",
+    ),
+    _instant("done_at", nullable=False),
+    comment="Parts of large tables in which nothing personal is left: they are not looked through again.",
 )
 
 inbound_message = Table(

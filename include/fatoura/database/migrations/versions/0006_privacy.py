@@ -94,6 +94,20 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_erasure_customer_reference"), "erasure", ["customer_reference"])
     op.create_table(
+        "retention_done",
+        sa.Column("place", sa.Text(), nullable=False, comment="table and column"),
+        sa.Column(
+            "part",
+            sa.BigInteger(),
+            autoincrement=False,
+            nullable=False,
+            comment="a cycle, a statement, or a block of ids",
+        ),
+        _instant("done_at", nullable=False),
+        sa.PrimaryKeyConstraint("place", "part", name=op.f("pk_retention_done")),
+        comment="Parts of large tables in which nothing personal is left: they are not looked through again.",
+    )
+    op.create_table(
         "departure",
         sa.Column("departure_id", sa.Text(), nullable=False),
         sa.Column("customer_reference", sa.Text(), nullable=False),
@@ -139,6 +153,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("inbound_message")
     op.drop_table("departure")
+    op.drop_table("retention_done")
     op.drop_table("erasure")
     op.execute("UPDATE subscription SET phone = '' WHERE phone IS NULL")
     op.alter_column(
