@@ -153,6 +153,7 @@ class SettleReceiptsOperator(BaseOperator):
         from fatoura.receipts.matching import match_receipts, unpark_known
         from fatoura.receipts.polling import poll_receipts
         from fatoura.receipts.settling import settlement
+        from fatoura.subscriptions.numbers import prove_numbers
         from sms_gateway.hooks import open_gateway
         from sms_gateway.triggers import ReceiptsSettledTrigger
 
@@ -173,6 +174,8 @@ class SettleReceiptsOperator(BaseOperator):
             )
         with recorded_stage(cycle_id, "settle", supplement=key.supplement, run_id=context["run_id"]) as stage:
             stage.counts = {**standing.states, "unconfirmed": standing.open}
+        if proven := prove_numbers(cycle_id):
+            self.log.info("%d numbers are proven by what was delivered", proven)
         return dict(stage.counts)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

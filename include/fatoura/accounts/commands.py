@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
@@ -20,9 +20,9 @@ from fatoura.database import connect
 from fatoura.errors import BadInput
 from fatoura.feeds.delivery import Delivery, FilePart
 from fatoura.feeds.loading import FeedLoaded, load_feed
-from fatoura.feeds.names import name_at
 from fatoura.feeds.records import PartUnreadableError, Record
 from fatoura.feeds.refusal import FeedRefused
+from fatoura.feeds.typed import next_typed_name
 from fatoura.landing import landing_path
 from fatoura.manifests import Part
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from fatoura.feeds.records import RawRow
 
 _WHERE = "command"
-_STEP = timedelta(microseconds=1)
 
 
 class KnownFact(NamedTuple):
@@ -127,7 +126,7 @@ def set_fact(
             raise BadInput(f"this is known already as {', '.join(alike)}; give its id to tell it anew")
     elif not known_facts(fact_id=fact_id):
         raise BadInput(f"no fact is known as {fact_id}")
-    name = _next_name()
+    name = next_typed_name("facts")
     return _tell(
         name,
         {
@@ -156,7 +155,7 @@ def end_fact(fact_id: str, *, set_by: str, last_day: date | None = None) -> Know
     if known.valid_until is not None and known.valid_until <= last_day:
         raise BadInput(f"{fact_id} has ended on {known.valid_until} already")
     return _tell(
-        _next_name(),
+        next_typed_name("facts"),
         {
             "fact_id": fact_id,
             "customer_reference": known.customer_reference,
@@ -180,7 +179,7 @@ def import_facts(path: Path) -> FeedLoaded:
     except PartUnreadableError as error:
         raise FeedRefused(str(path), error.problems) from None
     declared = Part.model_construct(name=part.name, rows=rows, sha256=part.sha256 or "")
-    return load_feed(FACTS, _delivery(_next_name(), [part], [declared]))
+    return load_feed(FACTS, _delivery(next_typed_name("facts"), [part], [declared]))
 
 
 @dataclass
@@ -215,16 +214,3 @@ def _delivery(name: str, parts: Sequence[FeedPart], declared: Sequence[Part]) ->
         feed=name, rows=sum(part.rows for part in declared), parts=tuple(declared)
     )
     return Delivery(manifest, "command", _WHERE, parts)
-
-
-def _next_name() -> str:
-    """Return a name that sorts after those of all commands before, also of a machine with another clock."""
-    with connect() as connection:
-        last = connection.scalar(
-            text("SELECT max(name COLLATE \"C\") FROM feed WHERE content = 'facts' AND source = 'command'")
-        )
-    now = clock.now().astimezone(UTC)
-    if last is not None:
-        before = datetime.strptime(last, "~%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
-        now = max(now, before + _STEP)
-    return name_at(now)

@@ -17,6 +17,7 @@ from fatoura.errors import FatouraError
 # Command -> module:attribute. Imported late: `fatoura ledger` must not wait for Great Expectations.
 _COMMANDS = {
     "calendar": "fatoura.cli.calendar:calendar",
+    "coupons": "fatoura.cli.coupons:coupons",
     "cutoff": "fatoura.cli.cutoff:cutoff",
     "db": "fatoura.cli.database:db",
     "demo": "fatoura.cli.demo:demo",

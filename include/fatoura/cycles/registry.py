@@ -32,7 +32,7 @@ SENT_BY: dict[Purpose, str] = {
     Purpose.BILLING: "billing_cycle",
     Purpose.CUTOFF: "cutoff_warnings",
     Purpose.PAYMENT_RECEIVED: "payment_confirmations",
-    Purpose.WELCOME: "enrolment_intake",
+    Purpose.WELCOME: "welcome_messages",
     Purpose.CODES: "the web site",
     Purpose.SUBSCRIPTION_NEWS: "annual_fee_renewals",
 }

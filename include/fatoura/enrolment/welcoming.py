@@ -102,7 +102,7 @@ LEFT JOIN LATERAL (
 """
 _PLANNED = f"UPDATE coupon SET welcomed_at = :now WHERE {UNWELCOMED}"
 
-# The last message to a subscription tells, and only as long as its number stands.
+# The last message to a subscription tells, as long as its number stands and no other message is due.
 _LAST_WORDS = f"""
 CREATE TEMPORARY TABLE last_word ON COMMIT DROP AS
 SELECT n.subject, n.subscription_id, n.state, n.reason, n.final_at
@@ -116,6 +116,7 @@ FROM (
     )
     ORDER BY n.subscription_id, n.planned_at DESC, n.id DESC
 ) n
+JOIN coupon c ON c.coupon_id = n.subject AND c.welcomed_at IS NOT NULL
 JOIN subscription u ON u.id = n.subscription_id AND u.phone = n.phone
 WHERE u.state <> 'ended' AND u.proven_at IS NULL AND (
     n.state = 'delivered'

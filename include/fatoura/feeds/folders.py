@@ -30,10 +30,11 @@ _CHANGED = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
 class FeedFolder(NamedTuple):
-    """A folder with a whole manifest."""
+    """A folder with a whole manifest; `changed` is when that was written, by our clock, if its store says."""
 
     name: str
     path: LandingPath
+    changed: datetime | None = None
 
 
 def find_feeds(folder: LandingPath, loaded: Mapping[str, datetime]) -> Iterator[FeedFolder]:
@@ -60,7 +61,7 @@ def find_feeds(folder: LandingPath, loaded: Mapping[str, datetime]) -> Iterator[
         except PermissionError:
             content = b""  # it is refused, in words, when it is opened again
         if not content or not is_being_written(content, changed):
-            yield FeedFolder(name, path)
+            yield FeedFolder(name, path, _on_our_clock(changed) if changed else None)
 
 
 def _manifests(folder: LandingPath) -> list[tuple[str, float]]:

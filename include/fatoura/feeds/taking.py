@@ -130,7 +130,7 @@ def take_feeds(
     unreachable: dict[str, str] = {}
     for content in contents:
         refusals = []
-        for name, path in find_feeds(folder / content.folder, loaded_at(content)):
+        for name, path, _ in find_feeds(folder / content.folder, loaded_at(content)):
             channels: tuple[str, ...] | None = None
             try:
                 delivery = open_folder(content, path, named=True, subject=content.called(name))

@@ -3,6 +3,8 @@
 Revision: 0003
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -22,11 +24,11 @@ def _one_of(table: str, column: str, values: tuple[str, ...]) -> None:
     op.create_check_constraint(op.f(f"ck_{table}_{column}"), table, f"{column} IN ({listed})")
 
 
-def _instant(name: str, **options: object) -> sa.Column:
+def _instant(name: str, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), **options)
 
 
-def _revision() -> sa.Column:
+def _revision() -> sa.Column[Any]:
     return sa.Column(
         "revision",
         sa.SmallInteger(),
@@ -80,6 +82,12 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_subscription_phone", "subscription", ["phone"], postgresql_where=sa.text("state <> 'ended'")
+    )
+    op.create_index(
+        "ix_subscription_suspended",
+        "subscription",
+        ["changed_at"],
+        postgresql_where=sa.text("state = 'suspended'"),
     )
     op.create_index(
         "ix_subscription_paid_until",
@@ -210,9 +218,7 @@ def upgrade() -> None:
         _instant("decided_at", nullable=False),
         sa.Column("decided_by", sa.Text(), nullable=False),
         sa.Column("decision", sa.Text(), nullable=False),
-        sa.Column(
-            "reason", sa.Text(), nullable=False, comment="in the clerk's words; holds no phone number"
-        ),
+        sa.Column("reason", sa.Text(), nullable=False, comment="in the clerk's words; holds no phone number"),
         sa.Column(
             "found", sa.Text(), nullable=False, comment="the outcome, and its reason, that it was decided on"
         ),
@@ -232,6 +238,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION consent_stands")
     op.drop_table("customer")
     op.drop_index("ix_subscription_paid_until", table_name="subscription")
+    op.drop_index("ix_subscription_suspended", table_name="subscription")
     op.drop_index("ix_subscription_phone", table_name="subscription")
     for column in ("ended_at", "free_because", "paid_until", "began_on", "proven_at", "state_reason"):
         op.drop_column("subscription", column)
