@@ -342,7 +342,9 @@ departure = Table(
     Column("customer_reference", Text, nullable=False),
     Column("asked_on", Date, nullable=False),
     Column("told_by", Text, nullable=False, comment="the clerk"),
-    Column("reason", Text, comment="in the clerk's words; holds no phone number"),
+    Column(
+        "reason", Text, info=WORDS, comment="in the clerk's words; holds no phone number; null once erased"
+    ),
     Column("feed_id", Integer, nullable=False, comment="the feed that brought what stands"),
     Column("row_number", BigInteger, nullable=False),
     Column("told_in", Text, nullable=False, comment="name of the feed that stands"),

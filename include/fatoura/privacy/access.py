@@ -18,6 +18,7 @@ from fatoura import clock
 from fatoura.database import connect
 from fatoura.errors import BadInput
 from fatoura.privacy.person import ROWS, find_person, lines_in_files, opened_document
+from fatoura.privacy.personal import staged_tables
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def held_of(reference: str) -> dict[str, Any]:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         person = find_person(connection, reference)
         tables = {}
-        for table, which in ROWS.items():
+        staged = dict.fromkeys(staged_tables(connection), "customer_reference = ANY(:references)")
+        for table, which in {**ROWS, **staged}.items():
             rows = connection.execute(text(f"SELECT * FROM {table} WHERE {which}"), person.values).mappings()
             found = [
                 {name: opened_document(value) for name, value in row.items() if name not in _LEFT_OUT}

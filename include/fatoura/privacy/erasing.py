@@ -22,6 +22,7 @@ from fatoura.database import locked
 from fatoura.errors import BadInput
 from fatoura.privacy.files import LANDED, clerks_folders, files_in
 from fatoura.privacy.person import ROWS, find_person, is_theirs, rows_of_file
+from fatoura.privacy.personal import staged_tables
 from fatoura.privacy.retention import RULES
 from fatoura.sending.claims import OPTED_OUT
 from fatoura.sending.doubts import checked_name
@@ -201,11 +202,17 @@ def _erase_rows(connection: Connection, person: Person, request: str, by: str) -
         ).rowcount
         if count:
             erased[rule.place] = count
-    words = connection.execute(
-        text(f"UPDATE departure SET reason = NULL WHERE {ROWS['departure']} AND reason IS NOT NULL"),
-        person.values,
-    ).rowcount
-    return erased | ({"departure.reason": words} if words else {})
+    staged = sum(
+        connection.execute(
+            text(
+                f"UPDATE {table} SET unknown = NULL "
+                "WHERE customer_reference = ANY(:references) AND unknown IS NOT NULL"
+            ),
+            person.values,
+        ).rowcount
+        for table in staged_tables(connection)
+    )
+    return erased | ({"staging.unknown": staged} if staged else {})
 
 
 def _kept(connection: Connection, person: Person) -> dict[str, int]:

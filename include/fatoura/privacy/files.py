@@ -34,7 +34,7 @@ LANDED = ("coupons", "departures")
 def clerks_folders() -> tuple[Path, ...]:
     """Return where files for clerks lie that hold numbers or references."""
     var = get_settings().var
-    return (var / "refused", var / "corrections", var / "access")
+    return (var / "refused", var / "enrolment", var / "access")
 
 
 def remove_due(logs: Path | None = None) -> dict[str, int]:

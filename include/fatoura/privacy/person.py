@@ -186,7 +186,8 @@ def opened_document(value: Any) -> Any:
 
 def lines_in_files(person: Person) -> Iterator[tuple[Path, list[str]]]:
     """Give the files for people that hold lines of this customer, each with those lines as they are."""
-    for folder in (*clerks_folders(), get_settings().lists):
+    settings = get_settings()
+    for folder in (*clerks_folders(), settings.lists, settings.outbox):
         for path in files_in(folder):
             if path.suffix.lower() == ".csv" and (lines := [",".join(row) for row in _theirs(path, person)]):
                 yield path, lines
@@ -200,7 +201,8 @@ def rows_of_file(path: Path) -> Iterator[list[str]]:
 
 def is_theirs(row: list[str], person: Person) -> bool:
     """Tell whether a row of a file names this customer, or one of their numbers."""
-    return any("".join(cell.split()) in person.needles for cell in row)
+    # A cell that a spreadsheet would take for a formula was written with a mark before it.
+    return any("".join(cell.split()).lstrip("'") in person.needles for cell in row)
 
 
 def _theirs(path: Path, person: Person) -> Iterator[list[str]]:

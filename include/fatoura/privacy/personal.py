@@ -50,12 +50,15 @@ def columns_of(kind: Kind) -> tuple[PersonalColumn, ...]:
 
 
 def staged_tables(connection: Connection) -> list[str]:
-    """Return the tables that hold staged extracts, and views on them, by their full names."""
+    """Return the tables that hold staged extracts, by their full names.
+
+    What an extract says beyond the contract lies in their column `unknown`.
+    """
     rows = connection.scalars(
         text(
             "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = 'staging' AND c.relkind IN ('r', 'v') ORDER BY 1"
+            "WHERE n.nspname = 'staging' AND c.relkind = 'r' AND c.relname ~ '^extract_[0-9]+$' ORDER BY 1"
         )
     )
     return list(rows)

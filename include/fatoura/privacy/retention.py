@@ -96,6 +96,11 @@ _SMALL = (
         "phone IS NOT NULL AND asked_at < :before",
     ),
     _Rule(
+        "departure.reason",
+        lambda settings: settings.keep_evidence,
+        "reason IS NOT NULL AND applied_at < :before",
+    ),
+    _Rule(
         "rejected_row.fields",
         lambda settings: settings.keep_bad_rows,
         "fields <> '{}' AND extract_id IN (SELECT id FROM extract WHERE validated_at < :before)",

@@ -113,7 +113,9 @@ def upgrade() -> None:
         sa.Column("customer_reference", sa.Text(), nullable=False),
         sa.Column("asked_on", sa.Date(), nullable=False),
         sa.Column("told_by", sa.Text(), nullable=False, comment="the clerk"),
-        sa.Column("reason", sa.Text(), comment="in the clerk's words; holds no phone number"),
+        sa.Column(
+            "reason", sa.Text(), comment="in the clerk's words; holds no phone number; null once erased"
+        ),
         sa.Column("feed_id", sa.Integer(), nullable=False, comment="the feed that brought what stands"),
         sa.Column("row_number", sa.BigInteger(), nullable=False),
         sa.Column("told_in", sa.Text(), nullable=False, comment="name of the feed that stands"),

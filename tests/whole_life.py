@@ -1,0 +1,176 @@
+"""A database and files through a whole life, with something personal in every place that can hold it.
+
+By the real functions wherever there is one; only the provider, and those who deliver files, are played.
+Numbers and names are invented.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from fatoura.cycles.keys import ExtractKey
+from fatoura.database import begin, connect
+from fatoura.feeds.taking import take_feeds
+from fatoura.phones_at_rest import opened, sealed
+from fatoura.receipts.intake import RawReceipt, store
+from fatoura.receipts.matching import match_receipts
+from fatoura.settings import get_settings
+from fatoura.statements.importing import import_statement
+from fatoura.statements.periods import Period
+from fatoura.subscriptions import import_subscribers
+from fatoura.subscriptions.leaving import leave_by_clerk
+from tests.billed import bill, fresh, invoice, run_day, send
+from tests.coupons import ANNA, BOB, CORA, coupon, enrol, load_customers
+from tests.departures import departure, write_departures
+from tests.notices import notices, register_gateway, run_sql
+from tests.statements import detail, line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "Amel Ben Invented"
+"""The name of ANNA, as some file told it beyond its contract."""
+
+DIGITS = {ANNA: "20000101", BOB: "20000102", CORA: "20000103"}
+"""Their numbers: BOB's contract has ANNA's number beside his own, on a coupon that was set aside."""
+
+SEALED = re.compile(r"sealed:1:[0-9a-f]+:[\w-]+")
+
+
+def live(folder: Path) -> None:
+    """Let three customers subscribe, be billed, be warned, pay, complain, and one of them leave.
+
+    The clock stands at 20 May 2026, ten o'clock; the caller has set it.
+    """
+    register_gateway()
+    load_customers()
+    enrol(
+        "b1",
+        coupon("K1", ANNA, phone="20 000 100"),
+        coupon("K2", BOB, phone=DIGITS[BOB]),
+        coupon("K3", ANNA, phone="71000000"),
+        f"K4,scan,{ANNA},{DIGITS[ANNA]},ar,true,2026-05-01,2026-1,false,{NAME}".encode(),
+    )
+    # The batch is told again with another number: what stood is kept beside.
+    enrol("b2", coupon("K1", ANNA, phone=DIGITS[ANNA], signed_on="2026-05-02"))
+    enrol("b3", coupon("K9", "12", phone=DIGITS[ANNA]))
+    file = folder / "subscribers.csv"
+    file.write_text(
+        "customer_reference,phone,language,channel,consent_date,name\n"
+        f"{CORA},{DIGITS[CORA]},fr,web,2026-05-02,C\n{ANNA},{DIGITS[ANNA]},tn,web,2026-05-02,{NAME}\n"
+    )
+    import_subscribers(file)
+    _visit()
+    bill(invoice("A1", ANNA), invoice("B1", BOB), invoice("C1", CORA))
+    _break_rows(ExtractKey("2026-05-T1", 0))
+    _report()
+    write_departures(
+        "d1",
+        departure("D1", CORA, asked_on="2026-05-20"),
+        departure("D2", ANNA, asked_on="2026-04-01", reason=f"{NAME} wrote and signed again later"),
+    )
+    fresh()
+    _bill_of_the_provider(folder)
+    take_feeds()
+
+
+def warn() -> None:
+    """Warn those who have not paid, the clock set to the day."""
+    fresh()
+    run_day()
+    send()
+
+
+def leave() -> None:
+    """Let BOB leave by a clerk."""
+    leave_by_clerk(BOB, "letter 17", by="A. Clerk")
+
+
+def found(*needles: str, sealed_too: bool = True) -> set[str]:
+    """Search every column of every table for words; return where they stand, as ``table.column``.
+
+    :param sealed_too: open what is sealed, and search in that as well.
+    """
+    with connect() as connection:
+        tables = connection.execute(
+            text(
+                "SELECT table_schema, table_name FROM information_schema.tables "
+                "WHERE table_schema IN ('public', 'staging') AND table_type = 'BASE TABLE'"
+            )
+        ).all()
+        # In a document a text stands with its line ends escaped.
+        needles = (*needles, *(json.dumps(needle, ensure_ascii=False)[1:-1] for needle in needles))
+        places = set()
+        for schema, table in tables:
+            rows = connection.execute(
+                text(f'SELECT e.key, e.value FROM {schema}."{table}" t, jsonb_each_text(to_jsonb(t)) e')
+            )
+            name = re.sub(r"_\d+$", "", table) if schema == "staging" else table
+            for key, value in rows:
+                told = SEALED.sub(lambda one: opened(one[0]), value) if value and sealed_too else value
+                if told and any(needle in told for needle in needles):
+                    places.add(f"{name}.{key}")
+    return places
+
+
+def found_in_files(*needles: str, below: Path | None = None) -> set[str]:
+    """Search every file below `var` for words; return those that hold one."""
+    root = below or get_settings().var
+    return {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_file() and any(needle.encode() in path.read_bytes() for needle in needles)
+    }
+
+
+def _visit() -> None:
+    run_sql(
+        "INSERT INTO verification (visit, action, customer_reference, invoice_number, phone, language, "
+        "asked_at, expires_at, verified_at, outcome) VALUES ('x', 'subscribe', :who, 'A1', :phone, 'ar', "
+        "'2026-05-20', '2026-05-20', '2026-05-20', 'subscribed')",
+        who=ANNA,
+        phone=sealed(f"+216{DIGITS[ANNA]}"),
+    )
+
+
+def _break_rows(key: ExtractKey) -> None:
+    """Let a row be rejected that says more than the contract asks for, and a staged one too."""
+    with begin() as connection:
+        extract = connection.scalar(text("SELECT id FROM extract"))
+        fields = {"invoice_number": "A9", "customer_reference": ANNA, "name": NAME, "tel": DIGITS[ANNA]}
+        connection.execute(
+            text(
+                "INSERT INTO rejected_row (extract_id, row_number, part, part_row, reasons, fields) VALUES "
+                "(:id, 99, 'invoices.csv', 99, '{amount}', :fields)"
+            ),
+            {"id": extract, "fields": json.dumps(fields)},
+        )
+        connection.execute(text("UPDATE extract SET declared_rows = declared_rows + 1, rejected_rows = 1"))
+        connection.execute(
+            text(f"UPDATE staging.extract_{extract} SET unknown = :more WHERE customer_reference = :who"),
+            {"more": json.dumps({"name": NAME, "tel": DIGITS[ANNA]}), "who": ANNA},
+        )
+
+
+def _report() -> None:
+    """Receive a receipt that repeats the text, and one that nobody can read."""
+    [notice] = [one for one in notices(1) if one.subject == "A1"]
+    raw = {"query": {"to": f"216{DIGITS[ANNA]}", "words": notice.text}}
+    with connect() as connection:
+        now = connection.scalar(text("SELECT now()"))
+    store([RawReceipt("fatoura_sms", now, raw, notice.id, 1, "77", "delivered", "DELIVRD", now)])
+    match_receipts()
+
+
+def _bill_of_the_provider(folder: Path) -> None:
+    with connect() as connection:
+        sent = connection.execute(text("SELECT * FROM notice WHERE kind = 'bill' ORDER BY subject")).all()
+    lines = [
+        line(ref=f"{one.id}/1", phone=opened(one.phone), at=one.submitted_at, provider_id="77")
+        for one in sent
+    ]
+    import_statement(detail(folder, lines), "fatoura_sms", Period(2026, 5), form_name="kannel")
