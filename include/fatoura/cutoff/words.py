@@ -123,6 +123,7 @@ CANCELLED: Mapping[str, str] = {
     "refused_by_person": "a person refused to send it",
     "no_case": "no case was waiting for it any more",
     "feed_stale": "it was not known any more who had paid by then",
+    "opted_out": "the customer had left by then",
     "former_number": "it was to go to a number that the customer has given up",
     "reversed": "what had settled the bill was taken back",
     **{reason.value: words for reason, words in REASONS.items()},

@@ -17,6 +17,7 @@ from fatoura import clock
 from fatoura.database import locked
 from fatoura.enrolment.outcomes import COUNTED, Outcome, Reason
 from fatoura.errors import NotReady
+from fatoura.privacy.sealing import insist_on_one_form
 from fatoura.settings import get_settings
 from fatoura.subscriptions.consents import Act, record_set
 from fatoura.subscriptions.importing import LOCK
@@ -348,6 +349,7 @@ def judge(connection: Connection, *, by: str, references: Sequence[str] | None =
     :param references: of these customers; none: of all whose coupons are new or wait.
     :raises NotReady: when a subscription began elsewhere in the same moment; try again.
     """
+    insist_on_one_form(connection, ("subscription", "phone"), ("coupon", "phone"))
     now, settings = clock.now(), get_settings()
     values: dict[str, Any] = {
         "now": now,
