@@ -51,10 +51,10 @@ async def until(condition, seconds: float = 15) -> None:
         await asyncio.sleep(0.02)
 
 
-def asked(n: int = 1, *, bills: bool = True) -> None:
+def asked(n: int = 1, *, bills: bool = True, first: int = 0) -> None:
     """Ask for codes as the pages do, each with another phone."""
-    for i in range(n):
-        reference, invoice = (REFERENCE, INVOICE) if n == 1 else (f"{100000000 + i}", f"F-{i}")
+    for i in range(first, first + n):
+        reference, invoice = (f"{100000000 + i}", f"F-{i}") if i or n > 1 else (REFERENCE, INVOICE)
         if bills:
             bill(reference, invoice)
         wanted = Ask("subscribe", reference, "fr", f"+21620{i:06d}", invoice=invoice, wording="web-1")
@@ -107,6 +107,16 @@ async def test_a_code_leaves_at_once_also_on_a_sunday_night_and_the_ledger_knows
         attempt = connection.execute(text("SELECT * FROM attempt")).one()
     assert attempt.worker.startswith("site ")
     assert attempt.valid_until - attempt.answered_at <= timedelta(minutes=5)
+
+
+async def test_each_of_several_codes_that_are_asked_for_over_time_leaves_at_once():
+    async with Sandbox(SandboxOptions(port=0, receipts=0)) as sandbox, running(sandbox.port) as app:
+        for i in range(4):
+            await asyncio.to_thread(asked, first=i)
+            app.sender.wake()
+            await until(lambda i=i: [one.state for one in messages()] == ["accepted"] * (i + 1), 5)
+            await asyncio.sleep(0.4)  # until there is nothing to do again
+    assert sorted(sandbox.accepted.values()) == [1] * 4
 
 
 async def test_codes_pass_bills_and_bills_keep_to_their_window():

@@ -157,6 +157,8 @@ class CodeSender:
 
     async def _run(self, lines: list[Line]) -> None:
         """Run the lines of a cycle until nothing is left for them; when one fails, the others end orderly."""
+        for line in lines:
+            line.idle = False  # from the last time
         running = [asyncio.create_task(line.run(lines)) for line in lines]
         try:
             await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
