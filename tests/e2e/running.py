@@ -222,8 +222,9 @@ class RunningStack:
         eventually(lambda: self.states(run_id)["release"] == "awaiting_input")
         # Airflow tries a task again that is answered before its scheduler has heard that the process which
         # asked has ended well.
-        heard = f"event with state success for task instance .*task_id='release', run_id='{re.escape(run_id)}'"
-        eventually(lambda: re.search(heard, (self.folder / "var" / "logs" / "scheduler.log").read_text()))
+        instance = f"task_id='release', run_id='{re.escape(run_id)}'"
+        heard = re.compile(f"event with state success for task instance .*{instance}")
+        eventually(lambda: heard.search((self.folder / "var" / "logs" / "scheduler.log").read_text()))
         return self.stack.api._request(
             "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/release/-1/hitlDetails"
         )
