@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -220,8 +221,11 @@ class RunningStack:
     def asked(self, run_id: str) -> dict[str, Any]:
         """Wait until `release` asks a person; return its form."""
         eventually(lambda: self.states(run_id)["release"] == "awaiting_input")
-        # Airflow itself may try a task again that is answered in the instant in which it begins to wait.
-        time.sleep(3)
+        # Airflow tries a task again that is answered before its scheduler has heard that the process which
+        # asked has ended well.
+        instance = f"task_id='release', run_id='{re.escape(run_id)}'"
+        heard = re.compile(f"event with state success for task instance .*{instance}")
+        eventually(lambda: heard.search((self.folder / "var" / "logs" / "scheduler.log").read_text()))
         return self.stack.api._request(
             "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/release/-1/hitlDetails"
         )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST = 4
+MOST = 8
 """Warnings of one day, by the rules of these lives."""
 
 AMOUNTS = (4_000, 5_000, 12_500, 85_352)
@@ -117,6 +117,7 @@ class Lives(RuleBasedStateMachine):
         self.unanswered: list[Message] = []
         self.unreported: list[UUID] = []
         self.number = 0
+        self.calm = False
         self._data: st.DataObject
 
     def teardown(self) -> None:
@@ -128,7 +129,9 @@ class Lives(RuleBasedStateMachine):
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         self._data = data
-        for number in range(1, self._up_to(8) + 1):
+        # Where much happens few cases come to their end: in one life of three they are left alone.
+        self.calm = self._one_in(3)
+        for number in range(1, self._up_to(24) + 1):
             customer = Customer(f"{number:09d}", phone=f"+2162000{number:04d}")
             self.world.customers[customer.reference] = customer
             self.product.subscribe(customer, customer.phone)
@@ -297,7 +300,7 @@ class Lives(RuleBasedStateMachine):
         self.product.bill(bill, 0)
 
     def new_bill(self) -> None:
-        if len(self.world.bills) < 30 and self.today < LAST - 60 * ONE_DAY:
+        if len(self.world.bills) < 80 and self.today < LAST - 60 * ONE_DAY:
             self._bill(self._pick(sorted(self.world.customers)))
             self._schedule()
 
@@ -585,7 +588,7 @@ class Lives(RuleBasedStateMachine):
         if self._one_in(4):
             self._news_comes()
         self.send(most=500, outcome="accepted")
-        if not self._one_in(6):  # else their word comes another day
+        if not self._one_in(4):  # else their word comes another day
             self.receive(word=self._one_of(*["delivered"] * 6, "undeliverable", "never"))
         self.conclude()
         if self._one_in(3):
@@ -620,7 +623,7 @@ class Lives(RuleBasedStateMachine):
     def _wake_up_at(self, hour: int, minute: int, day: date | None = None) -> None:
         day = day or (self.today + ONE_DAY if self._one_in(4) else self._day_of_interest())
         self._pass_to(at(day, hour, minute))
-        for _ in range(self._one_of(0, 0, 1, 2, 4, 8)):
+        for _ in range(self._one_of(0, 0, 0, 1) if self.calm else self._one_of(0, 0, 2, 4, 8, 16)):
             self._happens(self._one_of(*[name for name, n in MEANWHILE.items() for _ in range(n)]))
         match self._one_of(*["fresh"] * 8, "behind", "nothing"):
             case "fresh":

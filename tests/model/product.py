@@ -348,10 +348,11 @@ class Product:
             load_feed(FACTS, Delivery(manifest, "push", "model", [part]))
 
     def settle(self, feed: Feed, row: Payment | Fact) -> None:
-        """Have a person settle a row that was set aside."""
-        number = feed.rows.index(row) + 1  # type: ignore[arg-type]
+        """Have a person settle a row that was set aside, and each that says the same in its feed."""
         content: Any = "payments" if feed.of_payments else "facts"
-        settle_row(content, feed.name, number, reason="seen to, by the model", by="model")
+        for number, one in enumerate(feed.rows, 1):
+            if one == row:
+                settle_row(content, feed.name, number, reason="seen to, by the model", by="model")
 
     # --- Looking
 
