@@ -198,6 +198,13 @@ def test_subscribing_again_in_another_language_changes_the_language():
     assert [one.act for one in consents()] == ["given"]
 
 
+def test_one_whose_number_was_taken_back_with_its_coupon_gets_another():
+    subscribed(phone="", state="suspended", state_reason="number_taken_back", proven_at=None)
+    assert Visitor().subscribe().title == "Le numéro est changé"
+    found = subscription()
+    assert (found.phone, found.state, found.state_reason) == (PHONE, "active", None)
+
+
 @pytest.mark.parametrize("state", [("lapsed", "fee_unpaid"), ("suspended", "number_unreachable")])
 def test_one_that_rests_is_taken_up_again(state):
     before = subscribed(state=state[0], state_reason=state[1])

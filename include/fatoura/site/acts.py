@@ -18,6 +18,7 @@ from fatoura.site.judging import BY, LEFT
 from fatoura.site.verifications import Ask, ask_in, end
 from fatoura.subscriptions.consents import Act, Channel, Consent, record
 from fatoura.subscriptions.leaving import Leaver, leave
+from fatoura.subscriptions.numbers import UNREACHABLE, WITHOUT_NUMBER
 
 if TYPE_CHECKING:
     from datetime import date
@@ -56,8 +57,8 @@ _IS_CLOSED = """
 SELECT coalesce((SELECT contract = 'closed' FROM customer WHERE customer_reference = :reference), false)
     OR EXISTS (
         SELECT FROM account_fact
-        WHERE customer_reference = :reference AND fact = 'contract_ended' AND valid_from <= :today
-            AND (valid_until IS NULL OR valid_until >= :today)
+        WHERE customer_reference = :reference AND fact = 'contract_ended' AND invoice_number IS NULL
+            AND valid_from <= :today AND (valid_until IS NULL OR valid_until >= :today)
     )
 """
 _LEFT_BY_BILL = """
@@ -80,11 +81,11 @@ UPDATE subscription SET phone = :phone, language = :language, channel = :channel
     state_reason = CASE WHEN :rests THEN NULL ELSE state_reason END
 WHERE id = :id
 """
-_PROVE = """
+_PROVE = f"""
 UPDATE subscription SET proven_at = :now, changed_at = :now,
-    state = CASE WHEN state_reason = 'number_unreachable' THEN 'active' ELSE state END,
-    state_reason = CASE WHEN state_reason = 'number_unreachable' THEN NULL ELSE state_reason END
-WHERE id = :id AND (proven_at IS NULL OR state_reason = 'number_unreachable')
+    state = CASE WHEN state_reason = '{UNREACHABLE}' THEN 'active' ELSE state END,
+    state_reason = CASE WHEN state_reason = '{UNREACHABLE}' THEN NULL ELSE state_reason END
+WHERE id = :id AND (proven_at IS NULL OR state_reason = '{UNREACHABLE}')
 """
 
 
@@ -116,7 +117,7 @@ def subscribe(connection: Connection, row: Row[Any]) -> str:
     if current is None or current.state_reason == "paused_by_clerk":
         return Outcome.GONE if current is None else Outcome.PAUSED
     if not same_phone(current.phone, row.phone):
-        if current.proven_at is not None and current.state_reason != "number_unreachable":
+        if current.proven_at is not None and current.state_reason not in WITHOUT_NUMBER:
             former = Ask("confirm_former", reference, row.language, phone=current.phone, follows=row.id)
             ask_in(connection, row.visit, former)
             return Outcome.FORMER_ASKED
@@ -266,7 +267,7 @@ def _change(
         "channel": CHANNEL,
         "today": clock.today(),
         "now": clock.now(),
-        "rests": returns or current.state_reason == "number_unreachable",
+        "rests": returns or current.state_reason in WITHOUT_NUMBER,
     }
     connection.execute(text(_CHANGE), values)
     act = Act.GIVEN if proof.action == "subscribe" else Act.CHANGED
