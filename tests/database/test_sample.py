@@ -10,6 +10,10 @@ from sqlalchemy import text
 
 from fatoura.cycles.keys import ExtractKey
 from fatoura.database import connect
+from fatoura.enrolment.intake import take_customers_and_coupons
+from fatoura.enrolment.judging import judge_coupons
+from fatoura.enrolment.sample import COUPON_DEFECTS, deliver_enrolment
+from fatoura.enrolment.showing import list_coupons
 from fatoura.extracts import ExtractRefused, load_extract
 from fatoura.extracts.sample import BATCH_DEFECTS, ROW_DEFECTS, Sample, deliver, write_sample
 from fatoura.quality import validate_extract
@@ -66,3 +70,42 @@ def test_an_extract_that_must_be_refused_is(tmp_path, kind):
     deliver(tmp_path / "sample")
     with pytest.raises(ExtractRefused):
         load_extract(KEY, run_id=None)
+
+
+def test_the_coupons_of_a_sample_become_what_it_says_and_its_subscribers_are_the_same(tmp_path):
+    defects = dict.fromkeys(COUPON_DEFECTS, 0.03)
+    sample = Sample("2026-05-T1", 400, subscribed=0.6, coupon_defects=defects)
+    written = write_sample(tmp_path / "sample", sample)
+    expected = json.loads((tmp_path / "sample" / "expected.json").read_text())["coupons"]
+    assert expected == written.coupons.document()
+    assert len(expected["each"]) >= len(COUPON_DEFECTS)
+    deliver_enrolment(tmp_path / "sample", sample.cycle)
+    [_, coupons] = take_customers_and_coupons().loaded
+    judge_coupons()
+    assert coupons.rows == expected["rows"]
+    assert coupons.counts["set_aside"] == sum(expected["set_aside"].values())
+    assert list_coupons().counts == expected["outcomes"]
+    with connect() as connection:
+        reasons = connection.execute(
+            text("SELECT array_to_string(reasons, '; '), count(*) FROM set_aside_row GROUP BY 1")
+        )
+        assert dict(reasons.all()) == expected["set_aside"]
+        by_row = dict(
+            connection.execute(
+                text(
+                    "SELECT row_number, concat_ws(' ', outcome, reason) FROM coupon UNION ALL "
+                    "SELECT row_number, reasons[1] FROM set_aside_row"
+                )
+            ).all()
+        )
+        billed = "SELECT customer_reference, phone, language, consent_date FROM subscription WHERE "
+        enrolled = set(connection.execute(text(f"{billed} phone < '+21620000400'")).all())
+        connection.execute(text("TRUNCATE subscription"))
+        connection.commit()
+    for end in expected["each"]:
+        for first, last in end["row_numbers"]:
+            assert {by_row.get(row, end["end"]) for row in range(first, last + 1)} == {end["end"]}
+    import_subscribers(tmp_path / "sample" / "subscribers.csv")
+    with connect() as connection:
+        imported = set(connection.execute(text(f"{billed} true")).all())
+    assert imported <= enrolled

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
 
@@ -16,15 +17,19 @@ class _Defect(click.ParamType["tuple[str, float]"]):
 
     name = "KIND=SHARE"
 
+    def kinds(self) -> Collection[str]:
+        """Return what KIND may be."""
+        from fatoura.extracts.sample import BATCH_DEFECTS, ROW_DEFECTS
+
+        return {*ROW_DEFECTS, *BATCH_DEFECTS}
+
     def convert(
         self, value: str | tuple[str, float], param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, float]:
-        from fatoura.extracts.sample import BATCH_DEFECTS, ROW_DEFECTS
-
         if isinstance(value, tuple):
             return value
         kind, equals, share = value.partition("=")
-        if kind not in ROW_DEFECTS and kind not in BATCH_DEFECTS:
+        if kind not in self.kinds():
             self.fail(f"{kind!r} is no kind of defect; see --list-defects", param, ctx)
         try:
             number = float(share)
@@ -35,9 +40,20 @@ class _Defect(click.ParamType["tuple[str, float]"]):
         return kind, number
 
 
+class _CouponDefect(_Defect):
+    """The same for what coupons have wrong."""
+
+    def kinds(self) -> Collection[str]:
+        """Return what KIND may be."""
+        from fatoura.enrolment.sample import COUPON_DEFECTS
+
+        return COUPON_DEFECTS
+
+
 def _list_defects(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
+    from fatoura.enrolment.sample import COUPON_DEFECTS
     from fatoura.extracts.sample import BATCH_DEFECTS, ROW_DEFECTS
 
     click.echo("In this share of the records:")
@@ -45,6 +61,9 @@ def _list_defects(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         click.echo(f"  {kind:<22} {said}")
     click.echo("In the extract as a whole, which must then be refused:")
     for kind, said in BATCH_DEFECTS.items():
+        click.echo(f"  {kind:<22} {said}")
+    click.echo("With --coupon-defect, on so many further coupons, as a share of the subscribers:")
+    for kind, said in COUPON_DEFECTS.items():
         click.echo(f"  {kind:<22} {said}")
     ctx.exit()
 
@@ -65,6 +84,13 @@ def _list_defects(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 )
 @click.option("--defect", "defects", multiple=True, type=_Defect(), help="A kind of defect and its share.")
 @click.option(
+    "--coupon-defect",
+    "coupon_defects",
+    multiple=True,
+    type=_CouponDefect(),
+    help="What coupons have wrong, and its share.",
+)
+@click.option(
     "--list-defects",
     is_flag=True,
     is_eager=True,
@@ -82,6 +108,7 @@ def _list_defects(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--parts", default=1, show_default=True, type=click.IntRange(1), help="Files to spread it over."
 )
 @click.option("--land", is_flag=True, help="Also deliver it into the landing folder, manifest last.")
+@click.option("--land-coupons", is_flag=True, help="Also deliver its customers and coupons there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def sample(
     directory: str,
@@ -90,21 +117,25 @@ def sample(
     subscribed: float,
     seed: int,
     defects: tuple[tuple[str, float], ...],
+    coupon_defects: tuple[tuple[str, float], ...],
     issue_date: datetime | None,
     form: str,
     parts: int,
     land: bool,
+    land_coupons: bool,
     as_json: bool,
 ) -> None:
     """Write an invented extract into DIR: its parts, manifest.json, subscribers.csv and expected.json.
 
-    expected.json tells in which bucket of the ledger, and why, each row must end. Everything is invented,
-    seeded and repeatable. The phones are Tunisian mobiles in form, counted upwards from +216 20 000 000:
-    some may belong to somebody, so a sample is for a sandbox and never for a real provider; the profile
-    `production` refuses to write one.
+    Below DIR, customers/ and coupons/ hold the feeds by which the same subscribers enrol. expected.json
+    tells in which bucket of the ledger, and why, each row must end, and what must become of the coupons.
+    Everything is invented, seeded and repeatable. The phones are Tunisian mobiles in form, counted upwards
+    from +216 20 000 000: some may belong to somebody, so a sample is for a sandbox and never for a real
+    provider; the profile `production` refuses to write one.
     """
     from pathlib import Path
 
+    from fatoura.enrolment.sample import deliver_enrolment
     from fatoura.extracts.sample import Sample, deliver, write_sample
 
     folder = Path(directory)
@@ -119,9 +150,11 @@ def sample(
             defects=dict(defects),
             format="parquet" if form == "parquet" else "csv",
             parts=parts,
+            coupon_defects=dict(coupon_defects),
         ),
     )
     landed = str(deliver(folder)) if land else None
+    coupons_landed = [str(target) for target in deliver_enrolment(folder, cycle)] if land_coupons else []
     if as_json:
         click.echo(
             json.dumps(
@@ -134,6 +167,7 @@ def sample(
                     "extracted": invoices,
                     **written.buckets,
                     "refused": written.refused,
+                    "coupons": written.coupons.document() | {"landed": coupons_landed},
                 }
             )
         )
@@ -144,5 +178,7 @@ def sample(
         click.echo(f"must be refused: {', '.join(written.refused)}")
     else:
         click.echo(f"must become: {counts}")
-    if landed:
-        click.echo(f"delivered to {landed}")
+    ends = ", ".join(f"{count:,} {end}" for end, count in sorted(written.coupons.outcomes.items()))
+    click.echo(f"{written.coupons.rows:,} rows of coupons must become: {ends or 'nothing'}")
+    for target in (*([landed] if landed else []), *coupons_landed):
+        click.echo(f"delivered to {target}")

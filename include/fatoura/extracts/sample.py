@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from fatoura import clock
 from fatoura.cycles.keys import ExtractKey
+from fatoura.enrolment.sample import COUPON_DEFECTS, CouponsWritten, Enrolment, write_enrolment
 from fatoura.errors import BadInput
 from fatoura.extracts.columns import COLUMNS
 from fatoura.extracts.districts import read_districts
@@ -105,6 +106,7 @@ class Sample:
     :param seed: customers depend on it alone; amounts and dates also on the cycle.
     :param issue_date: none: the 20th of the month that the cycle's key begins with, or today.
     :param defects: share by kind; a row bears one defect at most.
+    :param coupon_defects: share of subscribers by kind: so many further coupons are wrong.
     """
 
     cycle: str
@@ -115,6 +117,7 @@ class Sample:
     defects: Mapping[str, float] = field(default_factory=dict)
     format: Format = "csv"
     parts: int = 1
+    coupon_defects: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class SampleWritten:
     subscribers: int
     buckets: dict[str, int]
     refused: list[str]
+    coupons: CouponsWritten
 
 
 def issue_date_of(cycle: str) -> date:
@@ -138,8 +142,9 @@ def issue_date_of(cycle: str) -> date:
 def write_sample(folder: Path, sample: Sample) -> SampleWritten:
     """Write an extract, its manifest, `subscribers.csv` and `expected.json` into a folder.
 
-    The manifest comes last. What an earlier sample left in the folder is removed first. The same sample
-    gives the same bytes.
+    The manifest comes last. What an earlier sample left in the folder is removed first. Below it, in
+    `customers/` and `coupons/`, lie the feeds by which the same subscribers enrol, in folders of the cycle's
+    name. The same sample gives the same bytes.
 
     :raises BadInput: when the sample asks for what cannot be.
     """
@@ -152,10 +157,11 @@ def write_sample(folder: Path, sample: Sample) -> SampleWritten:
     writing = _Writing(sample)
     parts = [_write_part(folder / name, writing, rows) for name, rows in _part_rows(sample)]
     subscribers = _write_subscribers(folder / "subscribers.csv", writing)
+    coupons = _write_enrolment(folder, writing, subscribers)
     manifest = _manifest(folder, sample, writing, parts)
-    buckets = _write_expected(folder / "expected.json", writing)
+    buckets = _write_expected(folder / "expected.json", writing, coupons)
     (folder / FILE_NAME).write_text(json.dumps(manifest.document(), indent=2) + "\n", encoding="utf-8")
-    return SampleWritten(manifest, subscribers, buckets, writing.refused)
+    return SampleWritten(manifest, subscribers, buckets, writing.refused, coupons)
 
 
 def deliver(folder: Path, landing: str | LandingPath | None = None) -> LandingPath:
@@ -193,6 +199,11 @@ def _check(sample: Sample) -> None:
             problems.append(f"the share of {kind} lies between 0 and 1")
         elif share and kind in _CSV_ONLY and sample.format != "csv":
             problems.append(f"{kind} is a defect of CSV files; Parquet has no such thing")
+    for kind, share in sample.coupon_defects.items():
+        if kind not in COUPON_DEFECTS:
+            problems.append(f"{kind} is no kind of defect of coupons")
+        elif not 0 <= share <= 1:
+            problems.append(f"the share of {kind} lies between 0 and 1")
     if problems:
         raise BadInput("no such sample can be written: " + "; ".join(problems))
 
@@ -222,38 +233,81 @@ def _padded(numbers: np.ndarray, width: int) -> pa.StringArray:
     return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0")
 
 
+def _customer_count(sample: Sample) -> int:
+    """Return how many customers a sample has: some subscribers get no bill."""
+    return sample.invoices + round(sample.invoices * sample.subscribed * _NO_INVOICE_SHARE)
+
+
 def _write_subscribers(path: Path, writing: _Writing) -> int:
-    sample = writing.sample
-    without_invoice = round(sample.invoices * sample.subscribed * _NO_INVOICE_SHARE)
     count = 0
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
     with path.open("wb") as file:
         file.write(b"customer_reference,phone,language,channel,consent_date\n")
-        for start in range(0, sample.invoices + without_invoice, _CHUNK):
-            customers = np.arange(start, min(start + _CHUNK, sample.invoices + without_invoice))
-            chosen = customers[_are_subscribed(customers, sample.subscribed) | (customers >= sample.invoices)]
-            size = len(chosen)
-            if not size:
-                continue
-            random = np.random.default_rng([sample.seed, 1, start])
-            phones = FIRST_PHONE + (count + np.arange(size)) % (_LAST_PHONE - FIRST_PHONE + 1)
-            # Some households have the contract of a shop or a parent on the same phone.
-            shared = random.random(size) < _SHARED_PHONE_SHARE
-            shared[0] = False
-            phones[shared] = phones[np.flatnonzero(shared) - 1]
-            days = np.datetime64(writing.issue_date) - random.integers(30, 900, size)
-            table = pa.table(
-                {
-                    "customer_reference": _references(chosen),
-                    "phone": pc.binary_join_element_wise("+216", _padded(phones, 8), ""),
-                    "language": np.where(random.random(size) < _ARABIC_SHARE, "ar", "fr"),
-                    "channel": np.where(random.random(size) < _COUPON_SHARE, "coupon", "web"),
-                    "consent_date": pa.array(days),
-                }
-            )
+        for table in _subscribers(writing):
             pyarrow.csv.write_csv(table, file, options)
-            count += size
+            count += table.num_rows
     return count
+
+
+def _subscribers(writing: _Writing) -> Iterator[pa.Table]:
+    sample, customers_in_all = writing.sample, _customer_count(writing.sample)
+    count = 0
+    for start in range(0, customers_in_all, _CHUNK):
+        customers = np.arange(start, min(start + _CHUNK, customers_in_all))
+        chosen = customers[_are_subscribed(customers, sample.subscribed) | (customers >= sample.invoices)]
+        size = len(chosen)
+        if not size:
+            continue
+        random = np.random.default_rng([sample.seed, 1, start])
+        phones = FIRST_PHONE + (count + np.arange(size)) % (_LAST_PHONE - FIRST_PHONE + 1)
+        # Some households have the contract of a shop or a parent on the same phone.
+        shared = random.random(size) < _SHARED_PHONE_SHARE
+        shared[0] = False
+        phones[shared] = phones[np.flatnonzero(shared) - 1]
+        days = np.datetime64(writing.issue_date) - random.integers(30, 900, size)
+        yield pa.table(
+            {
+                "customer_reference": _references(chosen),
+                "phone": pc.binary_join_element_wise("+216", _padded(phones, 8), ""),
+                "language": np.where(random.random(size) < _ARABIC_SHARE, "ar", "fr"),
+                "channel": np.where(random.random(size) < _COUPON_SHARE, "coupon", "web"),
+                "consent_date": pa.array(days),
+            }
+        )
+        count += size
+
+
+def _register(writing: _Writing) -> Iterator[pa.Table]:
+    """Yield all customers, with the districts that their invoices say."""
+    sample = writing.sample
+    for start in range(0, _customer_count(sample), _CHUNK):
+        customers = np.arange(start, min(start + _CHUNK, _customer_count(sample)))
+        yield pa.table(
+            {
+                "customer_reference": _references(customers),
+                "district": pa.array(writing.districts_of(start, len(customers))),
+                "contract": pa.array(["open"] * len(customers)),
+            }
+        )
+
+
+def _write_enrolment(folder: Path, writing: _Writing, subscribers: int) -> CouponsWritten:
+    sample = writing.sample
+    return write_enrolment(
+        folder,
+        Enrolment(
+            name=sample.cycle,
+            issued=writing.issue_date,
+            subscribers=_subscribers(writing),
+            count=subscribers,
+            next_customer=_customer_count(sample),
+            next_phone=FIRST_PHONE + subscribers % (_LAST_PHONE - FIRST_PHONE + 1),
+            references=_references,
+            register=_register(writing),
+            district=str(writing.districts[0]),
+            defects=sample.coupon_defects,
+        ),
+    )
 
 
 # --- Invoices ----------------------------------------------------------------------------------------
@@ -301,6 +355,12 @@ class _Writing:
             defect[rows[at : at + n]] = index
             at += n
         return defect
+
+    def districts_of(self, start: int, count: int) -> np.ndarray:
+        """Return the districts of some consecutive customers."""
+        place = np.random.default_rng([self.sample.seed, 4, start]).random((count, 2)).T[0]
+        districts: np.ndarray = self.districts[np.searchsorted(self.district_edges, place)]
+        return districts
 
     def ends_at(self, bucket: str, reason: str | None) -> int:
         """Return the index of a bucket and reason."""
@@ -672,7 +732,7 @@ def _manifest(folder: Path, sample: Sample, writing: _Writing, parts: list[Part]
 _BUCKETS = ("rejected", "unsubscribed", "suppressed", "held_out", "noticed")
 
 
-def _write_expected(path: Path, writing: _Writing) -> dict[str, int]:
+def _write_expected(path: Path, writing: _Writing, coupons: CouponsWritten) -> dict[str, int]:
     """Write what must become of each row; return how many rows end in each bucket."""
     order = sorted(range(len(writing.ends)), key=lambda at: (_BUCKETS.index(writing.ends[at][0]), at))
     buckets = dict.fromkeys(_BUCKETS, 0)
@@ -688,6 +748,8 @@ def _write_expected(path: Path, writing: _Writing) -> dict[str, int]:
         # The counts hold for a run between these days: later, deadlines have passed.
         "holds_from": writing.issue_date.isoformat(),
         "holds_until": (writing.issue_date + timedelta(days=_FIRST_DEADLINE)).isoformat(),
+        # What must become of the coupons below `coupons/`, with the customers below `customers/`.
+        "coupons": coupons.document(),
     }
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head, indent=2)[:-2] + ',\n  "rows": [')

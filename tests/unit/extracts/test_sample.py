@@ -15,6 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from fatoura.cli import main
+from fatoura.customers.loading import CUSTOMERS
+from fatoura.enrolment.loading import COUPONS
+from fatoura.enrolment.sample import COUPON_DEFECTS
 from fatoura.errors import BadInput
 from fatoura.extracts.checking import check_folder
 from fatoura.extracts.columns import COLUMNS
@@ -26,8 +29,14 @@ from fatoura.extracts.sample import (
     issue_date_of,
     write_sample,
 )
+from fatoura.feeds.checking import check_folder as check_feed
 
 CYCLE = "2026-05-T1"
+WRITTEN = {
+    *("invoices.csv", "manifest.json", "subscribers.csv", "expected.json"),
+    *(f"coupons/{CYCLE}/{name}" for name in ("coupons.csv", "manifest.json")),
+    *(f"customers/{CYCLE}/{name}" for name in ("customers.csv", "manifest.json")),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +47,10 @@ def _in_may(configure):
 def write(folder: Path, **more) -> dict:
     write_sample(folder, Sample(**{"cycle": CYCLE, "invoices": 500, **more}))
     return json.loads((folder / "expected.json").read_text())
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def rows_of(folder: Path, name: str = "invoices.csv") -> list[dict[str, str]]:
@@ -86,14 +99,12 @@ def test_the_manifest_is_that_of_the_files(tmp_path):
 def test_the_same_sample_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name, defects=dict.fromkeys(ROW_DEFECTS, 0.02))
-    first, second = (sorted((tmp_path / name).iterdir()) for name in ("a", "b"))
-    assert [one.name for one in first] == [
-        "expected.json",
-        "invoices.csv",
-        "manifest.json",
-        "subscribers.csv",
-    ]
-    assert [one.read_bytes() for one in first] == [one.read_bytes() for one in second]
+    first, second = (
+        {str(file.relative_to(tmp_path / name)): file.read_bytes() for file in files_of(tmp_path / name)}
+        for name in ("a", "b")
+    )
+    assert set(first) == WRITTEN
+    assert first == second
 
 
 def test_another_cycle_bills_the_same_customers_under_new_numbers(tmp_path):
@@ -258,9 +269,8 @@ def test_the_command_of_the_contract(tmp_path):
     )
     answer = json.loads(said)
     assert (answer["extracted"], answer["rejected"]) == (100, 7)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "invoices.csv", "manifest.json", "subscribers.csv", "expected.json",
-    }  # fmt: skip
+    assert {str(file.relative_to(tmp_path)) for file in files_of(tmp_path)} == WRITTEN
+    assert answer["coupons"]["outcomes"] == {"enrolled": answer["subscribers"]}
     assert "100 records" in run("sample", tmp_path, *options)
 
 
@@ -272,17 +282,31 @@ def test_a_sample_can_be_delivered_at_once(tmp_path, configure):
         "invoices-0001.csv", "invoices-0002.csv", "manifest.json",
     }  # fmt: skip
     assert check_folder(str(delivered)).accepted
+    assert not (Path(landing) / "coupons").exists()
+
+
+def test_its_coupons_can_be_delivered_too(tmp_path, configure):
+    landing = Path(configure(landing=str(tmp_path / "landing")).landing)
+    wrong = ("--coupon-defect", "unsigned=0.2", "--land-coupons")
+    said = run("sample", tmp_path / "sample", "--cycle", CYCLE, "--invoices", 20, *wrong, "--json")
+    coupons = json.loads(said)["coupons"]
+    assert coupons["set_aside"] == {"signed: not_signed": 2}
+    assert coupons["landed"] == [str(landing / content / CYCLE) for content in ("customers", "coupons")]
+    assert check_feed(COUPONS, coupons["landed"][1]).accepted
+    assert check_feed(CUSTOMERS, coupons["landed"][0]).accepted
+    assert not (landing / "billing").exists()
 
 
 def test_kinds_of_defect_are_listed():
     said = run("sample", "--list-defects")
-    assert all(kind in said for kind in [*ROW_DEFECTS, *BATCH_DEFECTS])
+    assert all(kind in said for kind in [*ROW_DEFECTS, *BATCH_DEFECTS, *COUPON_DEFECTS])
 
 
 @pytest.mark.parametrize(
     "option",
     [
         ["--defect", "nonsense=1"],
+        ["--coupon-defect", "bad_reference=1"],
         ["--defect", "ragged"],
         ["--defect", "ragged=2"],
         ["--subscribed", "1.5"],
