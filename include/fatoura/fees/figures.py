@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import text
 
 from fatoura import clock
+from fatoura.fees.states import Account
+from fatoura.ledger.billing import COUNTED, DOUBTFUL
 from fatoura.settings import get_settings
 
 if TYPE_CHECKING:
@@ -77,11 +79,21 @@ def subscribers_by(connection: Connection, dimension: str, first: date, last: da
     return [SubscriberGroup(day, group, int(count)) for day, group, count in rows]
 
 
+def is_counted(connection: Connection, day: date) -> bool:
+    """Tell whether it was written down how many there were on a day."""
+    return bool(
+        connection.scalar(text("SELECT EXISTS (SELECT FROM subscriber_count WHERE day = :day)"), {"day": day})
+    )
+
+
 class Churn(NamedTuple):
     """Comings and goings of a month, in subscriptions.
 
     :param at_start: that had begun and had not ended; lapsed ones are among them.
-    :param left: all that ended, by whatever reason; the following ones are among them.
+    :param joined: that began; `anew` of them are of customers who had left before.
+    :param left: all that ended, by whatever reason; `opted_out`, `contracts_ended` and `left_lapsed` are
+        among them, the last those that had lapsed before.
+    :param back: that had lapsed, and were paid for or subscribed again.
     """
 
     month: date
@@ -92,11 +104,23 @@ class Churn(NamedTuple):
     contracts_ended: int
     lapsed: int
     back: int
+    anew: int
+    left_lapsed: int
+
+    @property
+    def at_end(self) -> int:
+        """How many had begun and had not ended when the month was over."""
+        return self.at_start + self.joined - self.left
+
+    @property
+    def lost(self) -> int:
+        """Who gets messages no more: who left, or lapsed and did not come back; each counts once."""
+        return self.left - self.left_lapsed + self.lapsed - self.back
 
     @property
     def share(self) -> float | None:
-        """What part of those at the start left, or lapsed and did not come back; none of nobody."""
-        return (self.left + self.lapsed - self.back) / self.at_start if self.at_start else None
+        """What part of those at the start was lost; none of nobody."""
+        return self.lost / self.at_start if self.at_start else None
 
 
 _MONTHS = """
@@ -105,26 +129,48 @@ month AS (
     FROM generate_series(CAST(:first AS timestamp), CAST(:last AS timestamp), interval '1 month') first
 )
 """
+_LAPSED_LAST = """
+SELECT subscription_id FROM fee_charge f
+WHERE f.lapsed_on IS NOT NULL AND f.covered_from IS NULL AND f.because IS DISTINCT FROM 'subscribed_again'
+"""
+# Each subscription is looked at once: months are few, and are reckoned from what began and ended in each.
 _CHURN = f"""
-WITH {_MONTHS}, life AS MATERIALIZED (
-    SELECT CAST(created_at AT TIME ZONE :zone AS date) AS began,
-        CAST(ended_at AT TIME ZONE :zone AS date) AS ended, state_reason
-    FROM subscription
+WITH {_MONTHS}, lapsed_last AS MATERIALIZED (
+    {_LAPSED_LAST}
+), former AS MATERIALIZED (
+    SELECT customer_reference, min(created_at) AS since FROM subscription WHERE state = 'ended' GROUP BY 1
+), life AS MATERIALIZED (
+    SELECT CAST(date_trunc('month', s.created_at AT TIME ZONE :zone) AS date) AS began,
+        CAST(date_trunc('month', s.ended_at AT TIME ZONE :zone) AS date) AS ended, s.state_reason,
+        coalesce(s.created_at > former.since, false) AS is_anew,
+        s.state = 'ended' AND s.id IN (SELECT subscription_id FROM lapsed_last) AS had_lapsed,
+        count(*) AS lives
+    FROM subscription s LEFT JOIN former USING (customer_reference)
+    GROUP BY 1, 2, 3, 4, 5
 ), counted AS (
-    SELECT m.first, count(*) FILTER (WHERE l.began < m.first) AS at_start,
-        count(*) FILTER (WHERE l.began >= m.first) AS joined,
-        count(*) FILTER (WHERE l.ended < m.next) AS gone,
-        count(*) FILTER (WHERE l.ended < m.next AND l.state_reason = 'left') AS opted_out,
-        count(*) FILTER (WHERE l.ended < m.next AND l.state_reason = 'contract_ended') AS contracts
+    SELECT m.first, sum(l.lives) FILTER (WHERE l.began < m.first) AS at_start,
+        sum(l.lives) FILTER (WHERE l.began = m.first) AS joined,
+        sum(l.lives) FILTER (WHERE l.ended = m.first) AS gone,
+        sum(l.lives) FILTER (WHERE l.ended = m.first AND l.state_reason = 'left') AS opted_out,
+        sum(l.lives) FILTER (WHERE l.ended = m.first AND l.state_reason = 'contract_ended') AS contracts,
+        sum(l.lives) FILTER (WHERE l.began = m.first AND l.is_anew) AS anew,
+        sum(l.lives) FILTER (WHERE l.ended = m.first AND l.had_lapsed) AS left_lapsed
     FROM month m LEFT JOIN life l ON l.began < m.next AND (l.ended IS NULL OR l.ended >= m.first)
     GROUP BY m.first
+), lapse AS (
+    SELECT CAST(date_trunc('month', lapsed_on) AS date) AS first, count(*) AS lapsed
+    FROM fee_charge WHERE lapsed_on IS NOT NULL GROUP BY 1
+), back AS (
+    SELECT CAST(date_trunc('month', CASE WHEN covered_from IS NOT NULL THEN CAST(covered_from AS timestamp)
+            ELSE state_since AT TIME ZONE :zone END) AS date) AS first, count(*) AS back
+    FROM fee_charge
+    WHERE lapsed_on IS NOT NULL AND (covered_from > period_start OR because = 'subscribed_again') GROUP BY 1
 )
 SELECT m.first, coalesce(c.at_start, 0), coalesce(c.joined, 0), coalesce(c.gone, 0), coalesce(c.opted_out, 0),
-    coalesce(c.contracts, 0),
-    (SELECT count(*) FROM fee_charge f WHERE f.lapsed_on >= m.first AND f.lapsed_on < m.next),
-    (SELECT count(*) FROM fee_charge f WHERE f.lapsed_on IS NOT NULL AND f.covered_from > f.period_start
-        AND f.covered_from >= m.first AND f.covered_from < m.next)
-FROM month m JOIN counted c USING (first) ORDER BY m.first
+    coalesce(c.contracts, 0), coalesce(lapse.lapsed, 0), coalesce(back.back, 0), coalesce(c.anew, 0),
+    coalesce(c.left_lapsed, 0)
+FROM month m JOIN counted c USING (first) LEFT JOIN lapse USING (first) LEFT JOIN back USING (first)
+ORDER BY m.first
 """
 
 
@@ -134,7 +180,7 @@ def churn(connection: Connection, first: date, last: date) -> list[Churn]:
     :param first: the first day of the first month; `last` any day of the last one.
     """
     rows = connection.execute(text(_CHURN), {"first": first, "last": last, "zone": clock.zone().key})
-    return [Churn(*row) for row in rows]
+    return [Churn(row[0], *map(int, row[1:])) for row in rows]
 
 
 class MonthOfFees(NamedTuple):
@@ -154,15 +200,31 @@ class MonthOfFees(NamedTuple):
     taken_back: int
     refunded: int
 
+    @property
+    def change(self) -> int:
+        """By how much more customers owe, less what is owed to them."""
+        forgone = self.waived + self.given_up + self.credited
+        return self.charged - forgone - self.paid + self.taken_back + self.refunded
 
+    @property
+    def kept(self) -> int:
+        """What was collected and not lost or given back again."""
+        return self.paid - self.taken_back - self.refunded
+
+
+# The journal is looked at once, and summed up by what is on which account before it is told apart.
 _FEES = f"""
-WITH {_MONTHS}
+WITH {_MONTHS}, e AS MATERIALIZED (
+    SELECT CAST(date_trunc('month', day) AS date) AS first, debit, credit, sum(amount_millimes) AS millimes
+    FROM fee_entry WHERE day >= :first AND day < CAST(:last AS date) + 31
+    GROUP BY 1, 2, 3
+)
 SELECT m.first, {{sums}}
-FROM month m LEFT JOIN fee_entry e ON e.day >= m.first AND e.day < m.next
+FROM month m LEFT JOIN e USING (first)
 GROUP BY m.first ORDER BY m.first
 """
 _SUMS = ", ".join(
-    f"coalesce(sum(e.amount_millimes) FILTER (WHERE {which}), 0)"
+    f"coalesce(sum(e.millimes) FILTER (WHERE {which}), 0)"
     for which in (
         "e.credit = 'income'",
         "e.debit = 'waived'",
@@ -181,6 +243,32 @@ def fees_by_month(connection: Connection, first: date, last: date) -> list[Month
     return [MonthOfFees(row[0], *map(int, row[1:])) for row in rows]
 
 
+class Outstanding(NamedTuple):
+    """What customers owe, and what is owed to them, by the journal."""
+
+    owed: int
+    owed_back: int
+
+    @property
+    def balance(self) -> int:
+        """What customers owe, less what is owed to them."""
+        return self.owed - self.owed_back
+
+
+_OUTSTANDING = f"""
+SELECT coalesce(sum(CASE '{Account.RECEIVABLE}' WHEN debit THEN millimes WHEN credit THEN -millimes END), 0),
+    coalesce(sum(CASE '{Account.PAYABLE}' WHEN credit THEN millimes WHEN debit THEN -millimes END), 0)
+FROM (
+    SELECT debit, credit, sum(amount_millimes) AS millimes FROM fee_entry WHERE day < :day GROUP BY 1, 2
+) e
+"""
+
+
+def outstanding_before(connection: Connection, day: date) -> Outstanding:
+    """Return what was outstanding when a day began, by what was booked before it."""
+    return Outstanding(*map(int, connection.execute(text(_OUTSTANDING), {"day": day}).one()))
+
+
 class ChargesInState(NamedTuple):
     """How many charges stand in a state, and what they ask for, still ask for, and have brought."""
 
@@ -191,13 +279,18 @@ class ChargesInState(NamedTuple):
     kept: int
 
 
-def charges_by_state(connection: Connection) -> list[ChargesInState]:
-    """Return how all charges stand now."""
+def charges_by_state(
+    connection: Connection, first: date | None = None, last: date | None = None
+) -> list[ChargesInState]:
+    """Return how all charges stand; with days, those of years that begin from `first` to before `last`."""
     rows = connection.execute(
         text(
             "SELECT state, count(*), sum(amount_millimes), sum(owed_millimes), "
-            "sum(paid_millimes - given_back_millimes) FROM fee_charge GROUP BY state ORDER BY state"
-        )
+            "sum(paid_millimes - given_back_millimes) FROM fee_charge "
+            "WHERE (CAST(:first AS date) IS NULL OR period_start >= :first) "
+            "AND (CAST(:last AS date) IS NULL OR period_start < :last) GROUP BY state ORDER BY state"
+        ),
+        {"first": first, "last": last},
     )
     return [ChargesInState(row[0], *map(int, row[1:])) for row in rows]
 
@@ -242,13 +335,48 @@ class CostClass(NamedTuple):
 
 COST_BOUNDS = (0, 1, 100, 200, 400, 600, 800, 1_000, 1_500)
 
-# Each attempt that a provider may have taken is paid for.
-_COSTS = """
+
+class MessageCost(NamedTuple):
+    """What messages of a kind cost in a month: what the provider accepted; it may bill what is in doubt, too.
+
+    :param purpose: of the cycle that they were sent in.
+    """
+
+    month: date
+    purpose: str
+    kind: str
+    messages: int
+    segments: int
+    doubtful_segments: int
+
+
+_KINDS = f"""
+SELECT CAST(date_trunc('month', a.claimed_at AT TIME ZONE :zone) AS date), coalesce(c.purpose, ''), n.kind,
+    count(*) FILTER (WHERE {COUNTED}), coalesce(sum(n.segments) FILTER (WHERE {COUNTED}), 0),
+    coalesce(sum(n.segments) FILTER (WHERE {DOUBTFUL}), 0)
+FROM attempt a JOIN notice n ON n.id = a.notice_id LEFT JOIN cycle c ON c.id = n.cycle_id
+WHERE a.claimed_at >= :first AND a.claimed_at < :last
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+
+
+def message_costs(connection: Connection, first: date, last: date) -> list[MessageCost]:
+    """Return what was sent, as the reports on bills reckon it: each attempt that the provider accepted.
+
+    :param first: the first local day; `last` the day after the last one.
+    """
+    rows = connection.execute(
+        text(_KINDS), {"first": _beginning(first), "last": _beginning(last), "zone": clock.zone().key}
+    )
+    return [MessageCost(*row[:3], *map(int, row[3:])) for row in rows]
+
+
+# Each attempt that a provider has accepted is paid for.
+_COSTS = f"""
 WITH message AS (
-    SELECT n.subscription_id, count(*) AS messages, sum(n.segments * n.attempts) AS segments
-    FROM notice n
-    WHERE n.subscription_id IS NOT NULL AND n.submitted_at >= :first AND n.submitted_at < :last
-        AND n.state NOT IN ('planned', 'cancelled')
+    SELECT n.subscription_id, count(*) AS messages, sum(n.segments) AS segments
+    FROM attempt a JOIN notice n ON n.id = a.notice_id
+    WHERE n.subscription_id IS NOT NULL AND a.claimed_at >= :first AND a.claimed_at < :last AND {COUNTED}
     GROUP BY n.subscription_id
 ), fee AS (
     SELECT subscription_id,
