@@ -392,6 +392,32 @@ def test_a_charge_that_is_rejected_is_asked_of_nobody_and_its_subscription_does_
     assert charges()[0] == ("paid",)
 
 
+def test_what_was_lowered_while_it_was_rejected_is_told_when_the_billing_system_charges_it_after_all(on):
+    charge = charged(on)
+    load_answers("a", answer(charge, "rejected"))
+    correct(charge, 600, reason="wrong price", by="Sonia")
+    assert run()["credits"] == 0
+    load_answers("b", answer(charge, "accepted"))
+    assert run()["credits"] == 1
+    assert [told("2027-07-01-2")[0][name] for name in ("kind", "amount_millimes")] == ["credit", "400"]
+    load_answers("c", answer(charge, "paid", 600))
+    assert run()["credits"] == 0
+    assert charges("state, owed_millimes, owed_back_millimes") == [("paid", 0, 0)]
+
+
+def test_who_pays_after_leaving_what_had_been_rejected_is_given_it_back(on):
+    charge = charged(on)
+    load_answers("a", answer(charge, "rejected"))
+    leaves()
+    assert run()["credits"] == 0
+    load_answers("b", answer(charge, "paid"))
+    assert balances() == {"collected": 1_000, "given_up": 1_000, "income": -1_000, "payable": -1_000}
+    assert run()["credited_millimes"] == 1_000
+    load_answers("c", answer(charge, "refunded"))
+    assert balances() == {"given_up": 1_000, "income": -1_000}
+    assert run()["credits"] == 0
+
+
 def test_a_wrong_charge_is_lowered_before_it_is_paid_and_the_customer_pays_the_rest(on):
     charge = charged(on)
     assert correct(charge, 600, reason="wrong price", by="Sonia").millimes == 400

@@ -56,7 +56,7 @@ WITH touched AS MATERIALIZED (
     FROM fee_credit t JOIN touched ON touched.number = t.charge_id GROUP BY t.charge_id
 ), told AS (
     SELECT c.id, c.subscription_id, c.state, c.told_millimes, c.owed_millimes, c.paid_millimes,
-        c.owed_back_millimes, c.given_back_millimes,
+        c.owed_back_millimes, c.given_back_millimes, coalesce(credited.millimes, 0) AS credited,
         bool_or(r.result = 'accepted' AND r.is_asked) AS accepted,
         bool_or(r.result = 'rejected' AND r.is_asked) AS rejected,
         bool_or(r.result = 'refused' AND r.is_asked) AS refused,
@@ -69,7 +69,7 @@ WITH touched AS MATERIALIZED (
             AND c.told_millimes AS is_asked
         FROM fee_result r WHERE r.charge_id = {charge_id()}
     ) r ON true
-    GROUP BY c.id
+    GROUP BY c.id, credited.millimes
 ), payment AS (
     SELECT told.*, total.paid AS paid_total,
         least(total.paid - told.paid_millimes, told.owed_millimes) AS applied,
@@ -133,6 +133,18 @@ WITH moved AS (
 )
 SELECT state, count(*) FILTER (WHERE state <> was), (SELECT count(back_on) FROM renewed)
 FROM moved GROUP BY state
+"""
+# What it had rejected it was told no credits of. When it holds the charge after all, it is told them at once.
+_CREDIT = """
+INSERT INTO fee_credit (charge_id, amount_millimes, because, ordered_on, ordered_by)
+SELECT c.id, missing.millimes, 'held_after_all', CAST(:day AS date), :by
+FROM fee_answer a JOIN fee_charge c ON c.id = a.id
+CROSS JOIN LATERAL (
+    SELECT c.told_millimes - a.credited
+        - (c.owed_millimes + c.paid_millimes - c.owed_back_millimes - c.given_back_millimes) AS millimes
+) missing
+WHERE (a.accepted OR a.refused OR a.paid IS NOT NULL) AND missing.millimes > 0
+ORDER BY c.id
 """
 # A payment that was taken back leaves the year unpaid, with another grace; what was given back on our order
 # does not.
@@ -223,6 +235,7 @@ def book(connection: Connection, touched: str, moment: Moment) -> Booked:
     for state, count in connection.execute(text(_GIVE_BACK), values):
         if state in ("refunded", "taken_back"):
             moved[state] += count
+    connection.execute(text(_CREDIT), moment.values)
     connection.execute(text(_FIND.format(touched=touched)))
     return Booked(+moved, back)
 

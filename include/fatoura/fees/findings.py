@@ -83,5 +83,5 @@ def settle_finding(charge: str, result: str, amount: int, *, reason: str, by: st
     if not done:
         raise BadInput(
             f"no answer {result} of {amount} millimes about {values['charge']} waits to be settled; "
-            "`fatoura fees findings` lists them"
+            "`fatoura fees pending` lists them"
         )

@@ -52,6 +52,7 @@ _BECAUSE: Mapping[str, str] = {
     "erased": "the customer's data were erased",
     "ended": "the subscription has ended",
     "subscribed_again": "the customer has subscribed again after the lapse",
+    "held_after_all": "the billing system charges after all what it had rejected",
     "outdated": "the year went by while the subscription was suspended",
 }
 
