@@ -66,6 +66,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "subscription/language": ("language",),
     "subscription/number": ("phone",),
     "subscription/leave": (),
+    "subscription/close": (),
     "leave": ("reference", "invoice"),
 }
 PAGES = (
@@ -90,7 +91,8 @@ def description() -> dict[str, Any]:
     for language in ("ar", "fr"):
         for place in (*PAGES, "leave"):
             query = [
-                {"name": name, "in": "query", "schema": {"type": "string"}} for name in ("over", "language")
+                {"name": name, "in": "query", "schema": {"type": "string"}}
+                for name in ("over", "closed", "language", "again")
             ]
             paths.setdefault(f"/{language}/{place}", {})["get"] = {"parameters": query, "responses": _ANSWERS}
         for place, names in FORMS.items():

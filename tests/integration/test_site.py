@@ -321,7 +321,8 @@ def test_another_code_makes_the_first_one_worthless(later):
     first = last_code()
     later(timedelta(minutes=2))
     page = visitor.send("code/again")
-    assert (page.status, page.place) == (200, "/fr/code")
+    assert (page.status, page.place) == (200, "/fr/code?again")
+    assert "Votre demande est enregistrée" in page.words
     second = last_code()
     assert len(codes()) == 2
     if first != second:
@@ -465,6 +466,26 @@ def test_a_visit_closes_after_a_quarter_of_an_hour(later):
     for place in ("language", "number", "leave"):
         page = visitor.request("POST", f"/fr/subscription/{place}", data={**forms, "phone": OTHER_PHONE})
         assert page.place == "/fr/manage?over"
+    assert (subscription().language, subscription().phone) == ("fr", PHONE)
+
+
+def test_a_visit_that_was_closed_is_closed_to_whoever_sits_there_next():
+    subscribed()
+    visitor = Visitor()
+    visitor.open("manage")
+    form = visitor.send(reference=REFERENCE, phone=PHONE).forms()["/fr/code"]
+    code = last_code()
+    forms = visitor.send("code", code=code).forms()["/fr/subscription/language"]
+    page = visitor.send("subscription/close")
+    assert (page.place, page.status) == ("/fr/manage?closed", 200)
+    assert "La visite est fermée" in page.words
+    for place in ("subscription", "subscription/number", "subscription/leave"):
+        assert visitor.open(place).place == "/fr/manage?over"
+    for place in ("language", "number", "leave"):
+        page = visitor.request("POST", f"/fr/subscription/{place}", data={**forms, "phone": OTHER_PHONE})
+        assert page.place == "/fr/manage?over"
+    page = visitor.request("POST", "/fr/code", data={**form, "code": code})
+    assert (page.place, page.status) == ("/fr/done", 403)
     assert (subscription().language, subscription().phone) == ("fr", PHONE)
 
 
@@ -776,6 +797,7 @@ POSTS = [
     "subscription/language",
     "subscription/number",
     "subscription/leave",
+    "subscription/close",
     "leave",
 ]
 

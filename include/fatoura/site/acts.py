@@ -15,7 +15,7 @@ from sqlalchemy import text
 from fatoura import clock
 from fatoura.phones_at_rest import same_phone, sealed
 from fatoura.site.judging import BY, LEFT
-from fatoura.site.verifications import Ask, ask_in, end
+from fatoura.site.verifications import CLOSED, Ask, ask_in, end
 from fatoura.subscriptions.consents import Act, Channel, Consent, record
 from fatoura.subscriptions.leaving import Leaver, leave
 from fatoura.subscriptions.numbers import UNREACHABLE, WITHOUT_NUMBER
@@ -45,6 +45,7 @@ class Outcome(StrEnum):
     CONTRACT_CLOSED = "contract_closed"
     TOO_SOON = "too_soon"  # after a departure by bill another number waits
     GONE = "gone"  # it has ended meanwhile
+    CLOSED = CLOSED
 
 
 AFTER_DEPARTURE_BY_BILL = timedelta(days=30)
@@ -201,6 +202,12 @@ def leave_now(connection: Connection, session: Row[Any]) -> str:
     leave(connection, [leaver], channel=CHANNEL)
     end(connection, session.id, Outcome.LEFT, current.id)
     return Outcome.LEFT
+
+
+def close(connection: Connection, session: Row[Any]) -> str:
+    """Let the visit look and change nothing more: somebody else may sit at this screen next."""
+    end(connection, session.id, Outcome.CLOSED)
+    return Outcome.CLOSED
 
 
 def look(connection: Connection, session: Row[Any]) -> Row[Any] | None:

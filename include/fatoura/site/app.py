@@ -114,6 +114,7 @@ class Site(FastAPI):
                 ("subscription/language", pages.change_language),
                 ("subscription/number", pages.ask_to_change_number),
                 ("subscription/leave", pages.end_opened),
+                ("subscription/close", pages.close),
                 ("leave", pages.leave_by_bill),
             ):
                 self.add_route(f"/{language}/{place}", page, methods=["POST"])

@@ -185,7 +185,7 @@ class Pages:
         if cookie is None:
             return _begin_again(request, "code")
         standing = await run_in_threadpool(verifications.standing, visit_of(cookie))
-        return self._code_page(request, standing, Form({}))
+        return self._code_page(request, standing, Form({}), again="again" in request.query_params)
 
     async def try_code(self, request: Request) -> Response:
         """Take a code, and do what it was asked for."""
@@ -224,10 +224,10 @@ class Pages:
             wording=row.wording_version,
             follows=row.follows,
         )
-        return await self._ask(request, cookie, wanted, "code")
+        return await self._ask(request, cookie, wanted, "code", then="code?again")
 
     @staticmethod
-    def _code_page(request: Request, standing: Standing, form: Form) -> Response:
+    def _code_page(request: Request, standing: Standing, form: Form, *, again: bool = False) -> Response:
         row = standing.row
         if row is None or row.phone is None or standing.phase is Phase.NONE:
             return _begin_again(request, "code")
@@ -243,6 +243,7 @@ class Pages:
             status=status,
             form=form,
             phase=str(standing.phase),
+            again=again,
             left=standing.tries_left,
             former=row.action == "confirm_former",
             phone=masked(row.phone) if row.action == "confirm_former" else _printed(row.phone),
@@ -282,7 +283,8 @@ class Pages:
 
     async def manage(self, request: Request) -> Response:
         """Show the form that asks for a look."""
-        return self._manage_form(request, Form({}), over="over" in request.query_params)
+        told = [note for note in ("over", "closed") if note in request.query_params]
+        return self._manage_form(request, Form({}), note=told[0] if told else "")
 
     async def ask_to_manage(self, request: Request) -> Response:
         """Take the form."""
@@ -296,9 +298,9 @@ class Pages:
         return await self._ask(request, cookie, wanted, "manage")
 
     @staticmethod
-    def _manage_form(request: Request, form: Form, *, over: bool = False) -> Response:
+    def _manage_form(request: Request, form: Form, *, note: str = "") -> Response:
         status = 422 if form.problems else 200
-        return ask_form(request, "manage", place="manage", status=status, form=form, over=over)
+        return ask_form(request, "manage", place="manage", status=status, form=form, note=note)
 
     async def subscription(self, request: Request) -> Response:
         """Show the subscription that the visit has opened."""
@@ -364,6 +366,12 @@ class Pages:
     def _number_form(request: Request, form: Form) -> Response:
         status = 422 if form.problems else 200
         return ask_form(request, "number", place="subscription/number", status=status, form=form)
+
+    async def close(self, request: Request) -> Response:
+        """Close the visit."""
+        _, cookie = await read_form(request)
+        await run_in_threadpool(_in_session, visit_of(cookie), acts.close)
+        return lead(request, "manage?closed")
 
     async def leave_opened(self, request: Request) -> Response:
         """Ask whether the opened subscription shall end."""

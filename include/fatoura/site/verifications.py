@@ -40,6 +40,9 @@ _TWICE = timedelta(seconds=30)
 
 _SAME_CODE_AGAIN = timedelta(minutes=2)
 
+CLOSED = "closed"
+"""What came of a visit that was closed by who had opened it: nothing."""
+
 LATEST = "SELECT * FROM verification WHERE visit = :visit ORDER BY asked_at DESC, id DESC LIMIT 1"
 _SUPERSEDE = """
 UPDATE verification SET outcome = 'superseded', ended_at = :now
@@ -56,10 +59,11 @@ WHERE visit = :visit AND action = 'manage' AND verified_at > :since AND outcome 
 ORDER BY verified_at DESC LIMIT 1
 """
 # A departure by bill is shown alike whatever came of it.
-_ENDED = """
+_ENDED = f"""
 SELECT * FROM verification
 WHERE visit = :visit AND asked_at > :since AND (
-    action = 'leave_by_bill' OR verified_at IS NOT NULL AND outcome IS NOT NULL AND outcome <> 'former_asked'
+    action = 'leave_by_bill' OR verified_at IS NOT NULL AND outcome IS NOT NULL
+        AND outcome NOT IN ('former_asked', '{CLOSED}')
 )
 ORDER BY coalesce(ended_at, asked_at) DESC LIMIT 1
 """
