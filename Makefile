@@ -23,7 +23,7 @@ help: ## Show this list
 
 install: $(VENV)/.project ## Make .venv with the pinned requirements and the project
 
-demo: install ## Run a billing cycle of 2,000 sample invoices from end to end, then stop everything
+demo: install ## Let sample customers enrol by coupon and bill them, from end to end, then stop everything
 	@$(BIN)/fatoura demo $(ARGS)
 
 up: install ## Start the stack, keep it running, print the UI's address and login

@@ -177,18 +177,22 @@ def test_the_demonstration_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stdout + shown.stderr
     for stage in ("extract", "validate", "match", "render", "release", "settle", "schedule cutoff", "report"):
         assert stage in shown.stdout
-    assert "identity │ holds" in " ".join(shown.stdout.split())
+    told = " ".join(shown.stdout.split())
+    assert "identity │ holds" in told
+    assert "enrolled │ 246" in told
+    assert "to be corrected │ 15" in told
     assert "no process is left" in shown.stdout
     assert demo_leftovers(var) == []
-    (line,) = (line for line in shown.stdout.splitlines() if line.startswith("Report: "))
-    assert Path(line.removeprefix("Report: ")).stat().st_size > 0
+    for file in ("Report: ", "Coupons for the clerks to correct: "):
+        (line,) = (line for line in shown.stdout.splitlines() if line.startswith(file))
+        assert Path(line.removeprefix(file)).stat().st_size > 0
 
 
 BROKEN = """
 from fatoura.cli import main
 from fatoura.stack import demo
 
-demo._DEFECTS = {"wrong_sha256": 1}
+demo._COUPON_DEFECTS = {"unsigned": 1}
 main(["demo", "--invoices", "50"])
 """
 
@@ -205,8 +209,8 @@ def test_a_demonstration_that_fails_says_why_in_one_line_and_leaves_nothing(tmp_
     )
     assert shown.returncode == 1
     reason, _, rest = shown.stderr.partition("\n")
-    assert reason.startswith("fatoura: task extract of billing_cycle failed: ExtractRefused: ")
-    assert "sha256" in reason
+    assert reason.startswith("fatoura: task check_taken of enrolment_intake failed: BatchesRefused: ")
+    assert "× signed: not_signed" in reason
     assert "the end of its log:" in rest
     assert "Traceback" not in shown.stderr
     assert demo_leftovers(var) == []

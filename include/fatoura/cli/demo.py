@@ -1,4 +1,4 @@
-"""`fatoura demo`: a billing cycle from end to end, in a stack of its own that is stopped afterwards."""
+"""`fatoura demo`: from coupons to bills, in a stack of its own that is stopped afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed writes another sample.")
 @click.option("--keep", is_flag=True, help="Wait for Ctrl-C before stopping, so that one can look around.")
 def demo(invoices: int, seed: int, keep: bool) -> None:
-    """Run a billing cycle of sample invoices from the landing of its extract to its report.
+    """Let sample customers enrol by coupon, and run a billing cycle of theirs, to its report.
 
     Uses ports that are free and files below var/demo, so that it disturbs no stack that runs. Its clock is
     set to ten in the morning of the extract's issue date, and its messages reach nobody.

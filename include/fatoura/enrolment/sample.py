@@ -222,13 +222,16 @@ class _Writing:
         for kind in COUPON_DEFECTS:
             getattr(self, f"_{kind}")(self._wanted(kind), subscribers)
 
-    def _coupon(self, *, known: bool = True, reference: str = "", **changed: str) -> dict[str, str]:
-        """Return a good coupon of another customer."""
+    def _next_customer(self) -> str:
+        reference: str = self.enrolment.references(np.array([self.customer]))[0].as_py()
+        self.customer += 1
+        return reference
+
+    def _coupon(self, *, reference: str = "", **changed: str) -> dict[str, str]:
+        """Return a good coupon of another customer, or of this one."""
         if not reference:
-            reference = self.enrolment.references(np.array([self.customer]))[0].as_py()
-            self.customer += 1
-            if known:
-                self.register.append(reference)
+            reference = self._next_customer()
+            self.register.append(reference)
         self.phone += 1
         return {
             "coupon_id": f"X{len(self.further) + 1:08d}",
@@ -243,29 +246,29 @@ class _Writing:
             **changed,
         }
 
-    def _set_aside(self, count: int, flaw: str, values: Iterator[dict[str, str]]) -> None:
+    def _set_aside(self, count: int, flaw: str, *, reference: str = "", **wrong: str) -> None:
         for _ in range(count):
-            self.further.append(self._coupon(**next(values)))
+            self.further.append(self._coupon(reference=reference, **wrong))
         self.written.add(count, flaw=flaw)
 
     def _unsigned(self, count: int, _: object) -> None:
-        self._set_aside(count, "signed: not_signed", _always(signed="false", signed_on=""))
+        self._set_aside(count, "signed: not_signed", signed="false", signed_on="")
 
     def _bad_phone(self, count: int, _: object) -> None:
         kinds = (("71000001", "fixed_line"), ("+33612345678", "foreign"), ("2000001", "too_short"))
         for number, (phone, flaw) in enumerate(kinds):
             share = count // len(kinds) + (number < count % len(kinds))
-            self._set_aside(share, f"phone: {flaw}", _always(phone=phone))
+            self._set_aside(share, f"phone: {flaw}", phone=phone)
 
     def _short_reference(self, count: int, _: object) -> None:
-        self._set_aside(count, "customer_reference: not_nine_digits", _always(reference="12345678"))
+        self._set_aside(count, "customer_reference: not_nine_digits", reference="12345678")
 
     def _unknown_wording(self, count: int, _: object) -> None:
-        self._set_aside(count, "wording_version: unknown", _always(wording_version="draft"))
+        self._set_aside(count, "wording_version: unknown", wording_version="draft")
 
     def _future_signature(self, count: int, _: object) -> None:
         day = str(self.enrolment.issued + timedelta(days=800))
-        self._set_aside(count, "signed_on: in_the_future", _always(signed_on=day))
+        self._set_aside(count, "signed_on: in_the_future", signed_on=day)
 
     def _conflicting_copies(self, count: int, _: object) -> None:
         for _ in range(count):
@@ -280,7 +283,7 @@ class _Writing:
 
     def _unknown_customer(self, count: int, _: object) -> None:
         for _ in range(count):
-            self.further.append(self._coupon(known=False))
+            self.further.append(self._coupon(reference=self._next_customer()))
         self.written.add(count, outcome="waits")
 
     def _closed_contract(self, count: int, _: object) -> None:
@@ -320,11 +323,6 @@ class _Writing:
                 )
             )
         self.written.add(min(count, len(subscribers)), outcome="superseded")
-
-
-def _always(**values: str) -> Iterator[dict[str, str]]:
-    while True:
-        yield values
 
 
 def _good(subscribers: pa.Table) -> pa.Table:

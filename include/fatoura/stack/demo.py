@@ -1,4 +1,4 @@
-"""The demonstration: one billing cycle from its extract to its report, in a stack of its own.
+"""The demonstration: from captured coupons to the report of a billing cycle, in a stack of its own.
 
 Called by the command `demo`. It does what an outsider would: writes files into the landing folder, watches
 Airflow through its API, and asks the project's own commands; it touches no table but to read stage times.
@@ -30,12 +30,13 @@ from fatoura.stack.local import LocalStack, StackError
 from fatoura.stack.ports import find_free
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
 CYCLE = "2026-05-T1"
 _LANDING, _CYCLE = "extract_landing", "billing_cycle"
+_INTAKE, _WELCOMES = "enrolment_intake", "welcome_messages"
 _SUBSCRIBED = "0.6"
 
 _DEFECTS = {
@@ -43,6 +44,12 @@ _DEFECTS = {
     **dict.fromkeys(("missing_value", "period_reversed", "ragged", "not_utf8"), 0.002),
     **dict.fromkeys(("duplicate", "conflicting_duplicate"), 0.003),
     **{"zero_balance": 0.02, "credit_balance": 0.01, "unknown_column": 0.01},
+}
+
+_COUPON_DEFECTS = {
+    **dict.fromkeys(("unsigned", "bad_phone", "short_reference", "conflicting_copies"), 0.004),
+    **dict.fromkeys(("repeated_coupon", "unknown_customer", "closed_contract", "many_contracts"), 0.004),
+    **dict.fromkeys(("conflicting_coupons", "crossed_out", "older_signature"), 0.004),
 }
 
 # What the sandbox does with messages, so that the report has something to tell.
@@ -57,13 +64,15 @@ _BUCKETS = ("extracted", "rejected", "unsubscribed", "suppressed", "held_out", "
 _FAILED_LANDINGS = 3
 """The landing folder is looked at every few seconds; that many failures are no accident."""
 
-_START_OF_CYCLE = 120.0
-"""Seconds within which a landed extract's run must have started."""
+_START_OF_RUN = 120.0
+"""Seconds within which what landed must have led to a run."""
 
 
 @dataclass
 class Demonstration:
-    """One demonstration, below `var/demo`, on free ports, in a clock of its own.
+    """One demonstration: customers enrol, are welcomed, and get their bills.
+
+    Everything of it lies below `var/demo`; it has free ports, and a clock of its own.
 
     :param base: the caller's settings: where `var` is, how fast to send.
     :param invoices: rows of the sample extract.
@@ -83,7 +92,7 @@ class Demonstration:
         return self.base.var / "demo"
 
     def run(self, *, keep: bool = False) -> None:
-        """Show a cycle, and stop everything.
+        """Show it, and stop everything.
 
         :param keep: wait for Ctrl-C before stopping, so that one can look around.
         :raises FatouraError: with the reason when a step fails; everything is stopped then, too.
@@ -100,9 +109,10 @@ class Demonstration:
                 self.say("starting the stack")
                 stack.up()
                 self._wait_for_dags(stack)
-                self._import_subscribers(stack, sample)
+                self._enrol(stack, sample)
                 landed = self._land(sample, settings.landing)
-                run = self._follow(stack, landed)
+                run_id = self._started(stack, _CYCLE, lambda: self._demand_landing(stack))
+                run = self._follow(stack, _CYCLE, run_id)
                 self._summarise(stack, run, landed)
                 if keep:
                     self._stay(stack)
@@ -162,6 +172,7 @@ class Demonstration:
             sms_conn_ids="fatoura_sms",
             now=f"{(morning - datetime.now(zone)).total_seconds():+.0f}",
             landing_poll=timedelta(seconds=5),
+            enrolment_poll=timedelta(seconds=5),
             segments_per_second=max(200, self.base.segments_per_second),
             doubt_horizon=timedelta(seconds=15),
             settle_horizon=timedelta(seconds=60),
@@ -169,9 +180,16 @@ class Demonstration:
         )
 
     def _write_sample(self) -> Path:
-        self.say(f"writing a sample extract of {self.invoices:,} invoices, some of them bad")
+        self.say(
+            f"writing a sample of coupons, and an extract of {self.invoices:,} invoices, some of them bad"
+        )
         folder = self.var / "sample"
-        defects = [word for kind, share in _DEFECTS.items() for word in ("--defect", f"{kind}={share}")]
+        defects = [
+            word
+            for option, kinds in (("--defect", _DEFECTS), ("--coupon-defect", _COUPON_DEFECTS))
+            for kind, share in kinds.items()
+            for word in (option, f"{kind}={share}")
+        ]
         _command(
             ("sample", str(folder), "--cycle", CYCLE, "--invoices", str(self.invoices), *defects),
             ("--subscribed", _SUBSCRIBED, "--seed", str(self.seed)),
@@ -182,22 +200,39 @@ class Demonstration:
 
     def _wait_for_dags(self, stack: LocalStack) -> None:
         end = time.monotonic() + 90
-        while not all(stack.api.knows_dag(dag_id) for dag_id in (_LANDING, _CYCLE)):
+        needed = (_INTAKE, _WELCOMES, _LANDING, _CYCLE)
+        while not all(stack.api.knows_dag(dag_id) for dag_id in needed):
             for file, trace in stack.api.import_errors().items():
                 raise StackError(f"Airflow cannot import {file}: {trace.strip().splitlines()[-1]}\n{trace}")
             if time.monotonic() > end:
                 raise StackError(
-                    f"Airflow does not know {_LANDING} and {_CYCLE} after 90 s; see {stack.environment.logs}"
+                    f"Airflow does not know {', '.join(needed)} after 90 s; see {stack.environment.logs}"
                 )
             time.sleep(0.5)
         self.say("Airflow knows the workflows")
 
-    def _import_subscribers(self, stack: LocalStack, sample: Path) -> None:
-        _command(
-            ("subscribers", "import", str(sample / "subscribers.csv")),
-            environment=stack.environment.complete(),
-        )
-        self.say("the subscribers are imported")
+    def _enrol(self, stack: LocalStack, sample: Path) -> None:
+        """Let customers and coupons land, and wait until it is known of each number whether it works."""
+        from fatoura.enrolment.sample import deliver_enrolment
+
+        *_, target = deliver_enrolment(sample, CYCLE, stack.settings.landing)
+        self.say(f"customers and coupons have landed, in {_short(Path(str(target)))}; the intake looks there")
+        told: set[str] = set()
+
+        def tell_intake() -> None:
+            for run in reversed(stack.api.runs(_INTAKE)):
+                if run["dag_run_id"] not in told and run["state"] in ("success", "failed"):
+                    told.add(run["dag_run_id"])
+                    tasks = stack.api.tasks(_INTAKE, run["dag_run_id"])
+                    for task in sorted(tasks, key=lambda task: task["start_date"] or "9"):
+                        if task["state"] != "skipped":
+                            self._tell(stack, task)
+                    if run["state"] == "failed":
+                        self._report_failure(stack, tasks)
+
+        run_id = self._started(stack, _WELCOMES, tell_intake)
+        self._follow(stack, _WELCOMES, run_id)
+        tell_intake()
 
     def _land(self, sample: Path, landing: str) -> float:
         from fatoura.extracts.sample import deliver
@@ -206,20 +241,24 @@ class Demonstration:
         self.say(f"the extract has landed in {_short(Path(str(target)))}; its cycle starts by itself")
         return time.time()
 
-    def _follow(self, stack: LocalStack, landed: float) -> dict[str, Any]:
-        api = stack.api
-        while not (runs := api.runs(_CYCLE)):
-            self._demand_landing(stack)
-            if time.time() - landed > _START_OF_CYCLE:
-                raise StackError(f"no run of {_CYCLE} started within {_START_OF_CYCLE:.0f} s of the landing")
+    def _started(self, stack: LocalStack, dag_id: str, meanwhile: Callable[[], None]) -> str:
+        """Wait until a run has started by itself; return its id."""
+        began = time.monotonic()
+        while not (runs := stack.api.runs(dag_id)):
+            meanwhile()
+            if time.monotonic() - began > _START_OF_RUN:
+                raise StackError(f"no run of {dag_id} started within {_START_OF_RUN:.0f} s of the landing")
             time.sleep(0.5)
         run_id = str(runs[0]["dag_run_id"])
-        self.say(f"Airflow runs {_CYCLE} for {runs[0].get('partition_key') or run_id}")
-        patience = time.time() + 600 + self.invoices / 50
+        self.say(f"Airflow runs {dag_id} for {runs[0].get('partition_key') or run_id}")
+        return run_id
+
+    def _follow(self, stack: LocalStack, dag_id: str, run_id: str) -> dict[str, Any]:
+        began = time.monotonic()
         shown: dict[tuple[str, int], str] = {}
         while True:
-            run = api.run(_CYCLE, run_id)
-            tasks = api.tasks(_CYCLE, run_id)
+            run = stack.api.run(dag_id, run_id)
+            tasks = stack.api.tasks(dag_id, run_id)
             for task in sorted(tasks, key=lambda task: task["start_date"] or "9"):
                 key, state = (task["task_id"], task["map_index"]), task["state"] or ""
                 if state and shown.get(key) != state and state not in ("scheduled", "queued"):
@@ -229,8 +268,9 @@ class Demonstration:
                 self._report_failure(stack, tasks)
             if run["state"] == "success":
                 return run
-            if time.time() > patience:
-                raise StackError(f"the run of {_CYCLE} is not over after {time.time() - landed:.0f} s")
+            took = time.monotonic() - began
+            if took > 600 + self.invoices / 50:
+                raise StackError(f"the run of {dag_id} is not over after {took:.0f} s")
             time.sleep(0.5)
 
     def _tell(self, stack: LocalStack, task: dict[str, Any]) -> None:
@@ -261,6 +301,7 @@ class Demonstration:
     def _summarise(self, stack: LocalStack, run: dict[str, Any], landed: float) -> None:
         environment = stack.environment.complete()
         stages = _stage_table(stack)
+        enrolment = _Enrolment.read(environment)
         report = _command(("report", CYCLE), environment=environment).strip().splitlines()[-1]
         ledger = json.loads(_command(("ledger", CYCLE, "--json"), environment=environment))
         planned = next(
@@ -269,15 +310,22 @@ class Demonstration:
             if task["task_id"] == "render"
         )
         self.console.print()
+        self.console.print(enrolment.table())
         self.console.print(_ledger_table(ledger, stack.settings.segment_price_millimes))
         self.console.print(stages)
         took = datetime.fromisoformat(planned).timestamp() - landed
         self.console.print(f"From the landing to the last planned notice: {took:.1f} s")
+        self.console.print(f"Coupons for the clerks to correct: {enrolment.corrections}", soft_wrap=True)
         self.console.print(f"Report: {report}", soft_wrap=True)
         self.console.print()
         if not ledger["identity_holds"]:
             raise StackError("the ledger does not balance: rows are missing; see the report")
         expected = json.loads((self.var / "sample" / "expected.json").read_text())
+        enrolment.compare(expected["coupons"])
+        # Who could not be welcomed gets no bill.
+        unreached = _noticed(self.var / "sample", expected, enrolment.unreachable)
+        expected["noticed"] -= unreached
+        expected["suppressed"] += unreached
         wrong = [name for name in _BUCKETS if ledger[name] != expected[name]]
         if wrong:
             told = ", ".join(f"{name} {ledger[name]} instead of {expected[name]}" for name in wrong)
@@ -293,6 +341,86 @@ class Demonstration:
             stack.watch()
         except KeyboardInterrupt:
             return
+
+
+@dataclass(frozen=True)
+class _Enrolment:
+    """What became of the coupons, as the commands tell it.
+
+    :param outcomes: coupons by outcome, and by reason where they are refused.
+    :param set_aside: how many rows break a rule.
+    :param to_correct: how many coupons and rows are in the file of corrections.
+    :param unreachable: the references of those whose number did not work.
+    """
+
+    outcomes: dict[str, int]
+    set_aside: int
+    to_correct: int
+    corrections: str
+    unreachable: frozenset[str]
+
+    @classmethod
+    def read(cls, environment: dict[str, str]) -> _Enrolment:
+        """Ask the commands."""
+
+        def answer(*words: str) -> dict[str, Any]:
+            told: dict[str, Any] = json.loads(
+                _command(("coupons", *words, "--json"), environment=environment)
+            )
+            return told
+
+        corrections = answer("corrections")
+        resting = answer("unreachable", "--unmasked")["subscriptions"]
+        return cls(
+            answer("list", "--limit", "1")["counts"],
+            answer("pending", "--limit", "1")["pending"],
+            corrections["rows"],
+            corrections["file"],
+            frozenset("".join(one["customer_reference"].split()) for one in resting),
+        )
+
+    def table(self) -> Table:
+        """Return it as a table."""
+        enrolled = self.outcomes.get("enrolled", 0)
+        refused = sum(count for end, count in self.outcomes.items() if end.startswith("refused"))
+        told = {
+            "enrolled": enrolled,
+            "refused": refused,
+            "set aside": self.set_aside,
+            **{
+                end.replace("_", " "): count
+                for end, count in self.outcomes.items()
+                if end != "enrolled" and not end.startswith("refused")
+            },
+            "to be corrected": self.to_correct,
+            "welcomed": enrolled - len(self.unreachable),
+            "number does not work": len(self.unreachable),
+        }
+        table = Table(title="Coupons", title_justify="left")
+        table.add_column("end")
+        table.add_column("coupons", justify="right")
+        for end, count in told.items():
+            table.add_row(end, _number(count))
+        return table
+
+    def compare(self, expected: dict[str, Any]) -> None:
+        """Compare it with what the sample's defects must give.
+
+        :raises StackError: where it differs.
+        """
+        found = {**self.outcomes, "set aside": self.set_aside}
+        wanted = {**expected["outcomes"], "set aside": sum(expected["set_aside"].values())}
+        if found != wanted:
+            raise StackError(f"the coupons did not become what the sample's defects must give: {found}")
+
+
+def _noticed(sample: Path, expected: dict[str, Any], references: frozenset[str]) -> int:
+    """Count the invoices of some customers for which the sample expects a message."""
+    rows = {row for end in expected["rows"] if end["bucket"] == "noticed" for row in end["row_numbers"]}
+    with (sample / "invoices.csv").open(encoding="utf-8", errors="replace") as file:
+        header = next(file).rstrip().split(",")
+        at = header.index("customer_reference")
+        return sum(line.split(",")[at] in references for row, line in enumerate(file, start=1) if row in rows)
 
 
 def _command(*arguments: tuple[str, ...], environment: dict[str, str] | None = None) -> str:
