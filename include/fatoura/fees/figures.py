@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import text
 
 from fatoura import clock
+from fatoura.database import lock
 from fatoura.fees.states import Account
 from fatoura.ledger.billing import COUNTED, DOUBTFUL
 from fatoura.settings import get_settings
@@ -44,6 +45,7 @@ def count_subscribers(connection: Connection, day: date) -> int:
 
     :param day: today; what was written on this day before is replaced.
     """
+    lock(connection, "count of subscribers")  # two that replace it at once would write it twice
     connection.execute(text("DELETE FROM subscriber_count WHERE day = :day"), {"day": day})
     connection.execute(text(_COUNT), {"day": day})
     return int(

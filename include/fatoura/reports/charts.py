@@ -19,6 +19,7 @@ _THINNEST = 0.5
 
 _COLUMN_HEIGHT = 150
 _GAP_PERCENT = 3.0
+_SPARK_HEIGHT = 18
 _TICK_ROOM = 22  # per cent that a day and an hour take on a phone
 
 
@@ -28,7 +29,7 @@ class Part:
 
     style: str
     name: str
-    value: int
+    value: float
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,25 @@ class Column:
     value: float
     title: str
     above: str = ""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A column of parts, one on the other from the axis up; those `below` hang under it."""
+
+    parts: Sequence[Part]
+    title: str
+    below: Sequence[Part] = ()
+
+    @property
+    def height(self) -> float:
+        """What stands on the axis."""
+        return sum(part.value for part in self.parts)
+
+    @property
+    def depth(self) -> float:
+        """What hangs under it."""
+        return sum(part.value for part in self.below)
 
 
 @dataclass(frozen=True)
@@ -202,6 +222,98 @@ def timeline(
         ).format(style="limit" if is_limit else "level", y=_number(y), above=_number(y - 5), text=level[1])
     )
     return _svg(label, floor + 20, [*shapes, *_ticks(ticks, floor)], "chart")
+
+
+def stacks(
+    columns: Sequence[Stack | None],
+    label: str,
+    *,
+    ticks: Sequence[Tick],
+    levels: Sequence[tuple[float, str]],
+    limit: tuple[float, str] | None = None,
+    height: int = _COLUMN_HEIGHT,
+) -> Markup:
+    """Draw columns of parts beside each other; where there is none, a gap stays.
+
+    :param levels: lines that give the scale, with their texts, which stand left of the chart.
+    :param limit: a line that is not to be passed, and its text.
+    """
+    told = [column for column in columns if column]
+    lines = [value for value, _ in (*levels, *([limit] if limit else []))]
+    top = max([*(column.height for column in told), *lines, 0]) or 1
+    bottom = max([*(column.depth for column in told), *(-value for value in lines), 0])
+    scale = height / (top + bottom)
+    floor = 20 + top * scale
+    width = 100 / max(len(columns), 1)
+    shapes: list[Markup] = []
+    for value, said in levels:
+        y = _number(floor - value * scale)
+        shapes.append(
+            Markup(
+                '<line class="level" x1="0" x2="100%" y1="{y}" y2="{y}"/>'
+                '<text class="scale" x="0" dx="-6" y="{text_y}" text-anchor="end">{said}</text>'
+            ).format(y=y, text_y=_number(floor - value * scale + 4), said=said)
+        )
+    for position, column in enumerate(columns):
+        if column is None:
+            continue
+        left, gap = position * width, min(0.8, width / 4)
+        drawn = [*_stacked(column.parts, floor, -scale), *_stacked(column.below, floor, scale)]
+        rectangles = [
+            Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>').format(
+                style, _number(left + gap / 2), _number(y), _number(width - gap), _number(tall)
+            )
+            for style, y, tall in drawn
+        ]
+        shapes.append(Markup("<g><title>{}</title>{}</g>").format(column.title, Markup("").join(rectangles)))
+    shapes.append(_axis(floor))
+    if limit:
+        shapes.append(
+            Markup(
+                '<line class="limit" x1="0" x2="100%" y1="{y}" y2="{y}"/>'
+                '<text class="limit" x="100%" y="{above}" text-anchor="end">{text}</text>'
+            ).format(
+                y=_number(floor - limit[0] * scale),
+                above=_number(floor - limit[0] * scale - 5),
+                text=limit[1],
+            )
+        )
+    ground = floor + bottom * scale
+    return _svg(label, ground + 20, [*shapes, *_ticks(ticks, ground)], "chart scaled")
+
+
+def _stacked(parts: Sequence[Part], floor: float, scale: float) -> list[tuple[str, float, float]]:
+    """Return style, upper edge and height of each part that can be seen, from the axis on."""
+    shapes, reached = [], 0.0
+    for part in parts:
+        if part.value:
+            start, reached = reached, reached + part.value
+            edges = floor + start * scale, floor + reached * scale
+            shapes.append((part.style, min(edges), max(abs(edges[1] - edges[0]), 0.6)))
+    return shapes
+
+
+def spark(values: Sequence[float | None], label: str, *, most: float = 0, style: str = "column") -> Markup:
+    """Draw a row of thin columns without a scale, for the cell of a table.
+
+    :param most: what the full height stands for; without it, the largest of them.
+    """
+    tallest = max([most, *(value or 0 for value in values)]) or 1
+    width = 100 / max(len(values), 1)
+    shapes = []
+    for position, value in enumerate(values):
+        if value:
+            tall = max(value / tallest * _SPARK_HEIGHT, 1)
+            shapes.append(
+                Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>').format(
+                    style,
+                    _number(position * width),
+                    _number(_SPARK_HEIGHT - tall),
+                    _number(width * 0.85),
+                    _number(tall),
+                )
+            )
+    return _svg(label, _SPARK_HEIGHT, shapes, "chart spark")
 
 
 def _column(left: float, width: float, floor: float, height: float, title: str, *, gap: float) -> Markup:

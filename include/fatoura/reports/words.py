@@ -184,6 +184,11 @@ class Words:
         """Write a day: ``20/05/2026``."""
         return format_day(day, "fr")
 
+    def month(self, month: date) -> str:
+        """Write a month: ``juillet 2026``."""
+        name: str = format_skeleton("yMMMM", month, locale=self.language)
+        return name
+
     def instant(self, instant: datetime) -> str:
         """Write an instant in the utility's zone, to the minute."""
         local = instant.astimezone(clock.zone())
