@@ -1,9 +1,9 @@
 """Write the pages of docs/ that are generated: settings.md, dags.md, schema.md. `make docs` runs it.
 
 Settings come from their field descriptions, workflows from the docstrings of their DAG files (read without
-importing Airflow), the schema from its SQLAlchemy metadata. Of cutoff.md only the marked parts are generated:
-states, reasons and rules from the code, examples from the texts that tests hold. A test compares the pages
-with what is here.
+importing Airflow), the schema from its SQLAlchemy metadata. Of cutoff.md and fees.md only the marked parts
+are generated: states, reasons and rules from the code, examples from the texts that tests hold. A test compares
+the pages with what is here.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from fatoura.cutoff.reasons import LETTERS, SETTLED, Reason, state_of
 from fatoura.cutoff.rules import read_rules
 from fatoura.cutoff.states import CLOSED, OPEN, TRANSITIONS, CaseState
 from fatoura.database.schema import metadata
+from fatoura.fees import words as fee_words
+from fatoura.fees.findings import FINDINGS
+from fatoura.fees.rules import read_fee_rules
+from fatoura.fees.states import TRANSITIONS as FEE_TRANSITIONS
+from fatoura.fees.states import Account, ChargeState
 from fatoura.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
@@ -182,7 +187,7 @@ _ARROWS = {
 
 
 def cutoff_page(path: Path = DOCS / "cutoff.md") -> str:
-    """Return the page about cut-off warnings as it is written, with its generated parts anew."""
+    """Return a page as it is written, by default that about cut-off warnings, its generated parts anew."""
 
     def fill(match: re.Match[str]) -> str:
         name = match["name"]
@@ -240,7 +245,77 @@ def _rules_in_words() -> list[str]:
     return [f"- {sentence}" for version in read_rules(path).versions for sentence in words.say_rules(version)]
 
 
+_FEE_ARROWS = {
+    ChargeState.DUE: "announced for two weeks, its year begins soon",
+    ChargeState.FILED: "told in a file",
+    ChargeState.REJECTED: "rejected",
+    ChargeState.ACCEPTED: "accepted",
+    ChargeState.REFUSED: "refused",
+    ChargeState.PAID: "paid",
+    ChargeState.REFUNDED: "all is given back on our order",
+    ChargeState.TAKEN_BACK: "the payment is taken back",
+    ChargeState.WAIVED: "the year is free",
+    ChargeState.WITHDRAWN: "the subscription has ended, or begun anew",
+}
+
+
+def _fee_diagram() -> list[str]:
+    """Return the states of a charge. What every one may become that somebody still asks for is drawn once."""
+    given_up = frozenset({ChargeState.WAIVED, ChargeState.WITHDRAWN})
+    lines = ["```mermaid", "stateDiagram-v2", "    direction LR", "    state open {"]
+    paid = FEE_TRANSITIONS[ChargeState.PAID]
+    asked = [state for state in ChargeState if given_up <= FEE_TRANSITIONS[state] and state not in paid]
+    lines.append(f"        [*] --> {ChargeState.ANNOUNCED}: a year begins soon")
+    for old in asked:
+        for new in asked:
+            if new in FEE_TRANSITIONS[old]:
+                lines.append(f"        {old} --> {new}: {_FEE_ARROWS[new]}")
+    lines.append("    }")
+    for old in ChargeState:
+        for new in ChargeState:
+            if new in FEE_TRANSITIONS[old] and not (old in asked and new in given_up.union(asked)):
+                lines.append(f"    {old} --> {new}: {_FEE_ARROWS[new]}")
+    lines += [f"    open --> {state}: {_FEE_ARROWS[state]}" for state in ChargeState if state in given_up]
+    lines.append(f"    [*] --> {ChargeState.WAIVED}: {_FEE_ARROWS[ChargeState.WAIVED]} from the start")
+    return [*lines, "```"]
+
+
+def _fee_states() -> list[str]:
+    lines = ["| state | meaning | may become |", "|---|---|---|"]
+    for state in ChargeState:
+        after = ", ".join(f"`{one}`" for one in ChargeState if one in FEE_TRANSITIONS[state])
+        lines.append(f"| `{state}` | {fee_words.STATES[state]} | {after or 'nothing'} |")
+    return lines
+
+
+def _fee_accounts() -> list[str]:
+    return [
+        "| account | what is on it |",
+        "|---|---|",
+        *(f"| `{account}` | {fee_words.ACCOUNTS[account]} |" for account in Account),
+    ]
+
+
+def _fee_findings() -> list[str]:
+    lines = ["| finding | means |", "|---|---|"]
+    return lines + [f"| `{code}` | {said} |" for code, said in FINDINGS.items()]
+
+
+def _fee_rules() -> list[str]:
+    path = Settings.model_fields["fee_rules"].default
+    return [
+        f"- {sentence}"
+        for version in read_fee_rules(path).versions
+        for sentence in fee_words.say_rules(version)
+    ]
+
+
 _PARTS = {
+    "fee_diagram": _fee_diagram,
+    "fee_states": _fee_states,
+    "fee_accounts": _fee_accounts,
+    "fee_findings": _fee_findings,
+    "fee_rules": _fee_rules,
     "state_diagram": _state_diagram,
     "states": _state_table,
     "reasons": _reason_table,
@@ -253,6 +328,7 @@ PAGES = {
     "dags.md": dags_page,
     "schema.md": schema_page,
     "cutoff.md": cutoff_page,
+    "fees.md": lambda: cutoff_page(DOCS / "fees.md"),
 }
 
 

@@ -803,7 +803,7 @@ class FeeLives(RuleBasedStateMachine):
 def empty() -> None:
     """Empty all tables that a life fills."""
     run_sql(
-        "TRUNCATE subscription, consent, fee_charge, fee_credit, fee_entry, fee_file, fee_result, fee_waiver, "
-        "subscriber_count, notice, cycle, stage, feed, account_fact, set_aside_row, superseded_row, "
-        "feed_refusal RESTART IDENTITY CASCADE"
+        "TRUNCATE subscription, consent, fee_charge, fee_credit, fee_entry, fee_file, fee_result, "
+        "fee_waiver, subscriber_count, notice, cycle, stage, feed, account_fact, set_aside_row, "
+        "superseded_row, feed_refusal RESTART IDENTITY CASCADE"
     )
