@@ -2,8 +2,8 @@
 
 Settings come from their field descriptions, workflows from the docstrings of their DAG files (read without
 importing Airflow), the schema from its SQLAlchemy metadata. Of cutoff.md and fees.md only the marked parts
-are generated: states, reasons and rules from the code, examples from the texts that tests hold. A test compares
-the pages with what is here.
+are generated: states, reasons and rules from the code, examples from the texts that tests hold. A test
+compares the pages with what is here.
 """
 
 from __future__ import annotations
