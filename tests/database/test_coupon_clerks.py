@@ -144,7 +144,7 @@ def test_numbers_that_failed_are_in_the_other_file():
 # --- Corrections come back ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["commas", "semicolons", "workbook"])
+@pytest.mark.parametrize("form", ["commas", "semicolons", "workbook", "our workbook"])
 def test_what_was_mended_is_taken_and_what_was_not_touched_is_left_out(form, tmp_path):
     enrol(
         "b1",
@@ -153,10 +153,18 @@ def test_what_was_mended_is_taken_and_what_was_not_touched_is_left_out(form, tmp
         coupon("?? 3", CORA, scan_id="s3"),
     )
     rows = corrections()
+    exported = [list(row.values()) for row in rows]
     rows[0]["phone"] = "20 000 001"
     rows[2]["coupon_id"] = "C3"
-    path = tmp_path / ("back.xlsx" if form == "workbook" else "back.csv")
-    if form == "workbook":
+    path = tmp_path / ("back.csv" if form in ("commas", "semicolons") else "back.xlsx")
+    if form == "our workbook":
+        book = openpyxl.load_workbook((write_lists().folder / CORRECTIONS).with_suffix(".xlsx"))
+        cells = [[cell.value for cell in row] for row in book.active.iter_rows()]
+        assert cells == [list(rows[0]), *exported]
+        assert {cell.number_format for row in book.active.iter_rows() for cell in row} == {"@"}
+        book.active["D2"], book.active["A4"] = "20 000 001", "C3"
+        book.save(path)
+    elif form == "workbook":
         book = openpyxl.Workbook()
         book.active.append(list(rows[0]))
         for row in rows:

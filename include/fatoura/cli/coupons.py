@@ -190,7 +190,7 @@ def corrections(as_json: bool) -> None:
     if as_json:
         print_json({"file": str(file), "rows": written.corrections})
         return
-    click.echo(f"{written.corrections:,} row(s) in {file}")
+    click.echo(f"{written.corrections:,} row(s) in {file}, and as a workbook beside it")
 
 
 @coupons.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -17,6 +18,7 @@ from fatoura.database import connect, locked
 from fatoura.enrolment.records import COLUMNS, as_it_came
 from fatoura.enrolment.words import say
 from fatoura.errors import NotReady
+from fatoura.feeds.workbooks import WORKBOOK
 from fatoura.phones_at_rest import opened
 from fatoura.reports.files import replaced_files
 from fatoura.reports.tables import plain_cell
@@ -24,7 +26,7 @@ from fatoura.settings import get_settings
 from fatoura.subscriptions.numbers import WITHOUT_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -33,10 +35,14 @@ HELPERS = ("batch", "row", "reasons", "explanation", "other_coupons")
 """The columns that the corrections have besides the contract's: where the row stood, and what is wrong."""
 
 CORRECTIONS, UNREACHABLE_NUMBERS = "corrections.csv", "unreachable.csv"
+"""The files. Beside each lies a workbook of the same name: in a CSV file, spreadsheets spoil numbers."""
 
 _ONLY_OURS, _ONLY_OUR_FOLDER = 0o600, 0o700
 _STATE = ".written"
 _CHUNK = 5_000
+_WIDTH = 18
+_LONGEST_SHEET = 1_048_576
+"""Rows, the header included. The CSV file has them all."""
 
 
 class ListNotWritten(NotReady):
@@ -151,6 +157,8 @@ def write_lists() -> ListsWritten:
 
     :raises ListNotWritten: when the disk is full, or the folder cannot be written.
     """
+    from xlsxwriter.exceptions import XlsxFileError
+
     folder = list_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,23 +171,37 @@ def write_lists() -> ListsWritten:
             (fresh / _STATE).write_text(_signature(connection))
             corrections = _write(fresh / CORRECTIONS, (*COLUMNS, *HELPERS), _corrections(connection))
             unreachable = _write(fresh / UNREACHABLE_NUMBERS, _FAILED_COLUMNS, _failed(connection))
-    except OSError as error:
+    except (OSError, XlsxFileError) as error:
         raise ListNotWritten(
-            f"the lists for clerks could not be written to {folder}: {error.strerror or error}; earlier "
-            "files stand as they were. Mend that, then clear this task"
+            f"the lists for clerks could not be written to {folder}: "
+            f"{getattr(error, 'strerror', None) or error}; earlier files stand as they were. Mend that, then "
+            "clear this task"
         ) from error
     return ListsWritten(corrections, unreachable, folder)
 
 
-def _write(path: Path, header: Iterable[str], rows: Iterator[list[Any]]) -> int:
-    # With a mark of its encoding: spreadsheets would spoil Arabic without it.
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        written = 0
-        for row in rows:
-            writer.writerow(map(plain_cell, row))
+def _write(path: Path, header: Sequence[str], rows: Iterator[list[Any]]) -> int:
+    import xlsxwriter
+
+    options = {"constant_memory": True, "tmpdir": str(path.parent)}
+    # The CSV file with a mark of its encoding: spreadsheets would spoil Arabic without it.
+    with (
+        path.open("w", encoding="utf-8-sig", newline="") as file,
+        xlsxwriter.Workbook(path.with_suffix(WORKBOOK), options) as book,
+    ):
+        writer, sheet = csv.writer(file), book.add_worksheet()
+        sheet.freeze_panes(1, 0)
+        # As texts, also what is typed in: no zero in front of a number is lost, and no day becomes another.
+        as_text = book.add_format({"num_format": "@"})
+        sheet.set_column(0, len(header) - 1, _WIDTH, as_text)
+        written = -1
+        for cells in chain([header], (map(plain_cell, row) for row in rows)):
+            texts = list(cells)
+            writer.writerow(texts)
             written += 1
+            if written < _LONGEST_SHEET:
+                for at, cell in enumerate(texts):
+                    sheet.write_string(written, at, cell, as_text)
     return written
 
 

@@ -99,8 +99,8 @@ def _has_rows(sheet: Any) -> bool:
 
 
 def _filled(sheet: Any) -> Iterator[list[str]]:
-    for cells in sheet.iter_rows(max_col=_WIDEST):
-        texts = [as_text(cell.value, getattr(cell, "number_format", "")) for cell in cells]
+    for cells in sheet.iter_rows():  # each as wide as it is: told how wide, it would fill up all of them
+        texts = [as_text(cell.value, getattr(cell, "number_format", "")) for cell in cells[:_WIDEST]]
         if any(texts):
             yield texts
 
