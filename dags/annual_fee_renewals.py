@@ -31,7 +31,7 @@ before, nor for a year of which most has passed.
 | `plan` | plans each message with its final text, once | a text or a value does not fit its segments: the message names the charges |
 | `send` | submits under the contract's rate, after bills, inside the sending window; waits without a worker. Cancels what holds no longer | *the provider refuses everything*: mend the connection `fatoura_sms` and clear it. Otherwise clear it |
 | `settle` | waits without a worker until all receipts are in, or the horizon has passed | clear it |
-| `report` | counts subscribers and charges, compares the books | *do not agree*: the message names charges; `fatoura fees show` tells their history. *has not answered*: the message names files; ask the billing system for its answers, nothing is to be cleared |
+| `report` | counts subscribers and charges, compares the books, writes the pages of the month and of the service | *do not agree*: the message names charges; `fatoura fees show` tells their history. *has not answered*: the message names files; ask the billing system for its answers, nothing is to be cleared |
 
 What could not leave within five days is planned again by the next run, as long as it is still so; its charge waits
 with it.
@@ -43,6 +43,7 @@ from pendulum import datetime
 from fatoura.settings import get_settings
 from operations.defaults import DEFAULT_ARGS
 from operations.fees import TakeUpSubscriptionsOperator
+from operations.stages import WriteSubscriptionReportOperator
 from sms_gateway.operators import SendNoticesOperator, SettleReceiptsOperator
 
 CYCLE = "{{ ti.xcom_pull(task_ids='take_up', key='cycle') }}"
@@ -106,12 +107,6 @@ def annual_fee_renewals():
 
         return plan_news(cycle, run_id=run_id)
 
-    @task
-    def report(cycle, run_id=None):
-        from fatoura.fees import renewing
-
-        return renewing.report(cycle, run_id=run_id)
-
     send = SendNoticesOperator.partial(task_id="send", cycle=NEWS, pool="sms_gateway").expand(
         lane=list(range(1, get_settings().send_lanes + 1))
     )
@@ -125,7 +120,7 @@ def annual_fee_renewals():
         plan(CYCLE),
         send,
         SettleReceiptsOperator(task_id="settle", cycle=NEWS),
-        report(CYCLE),
+        WriteSubscriptionReportOperator(task_id="report", cycle=CYCLE),
     )
 
 

@@ -66,7 +66,7 @@ router.include_router(doubt_pages.router)
 
 @router.get("/reports")
 def list_reports(request: Request) -> Response:
-    """List cycles, days of warnings and the providers' statements, newest first, with links to reports."""
+    """List cycles, days of warnings, months of subscriptions and statements, newest first, with reports."""
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     from fatoura.statements import imported_statements
@@ -80,6 +80,7 @@ def list_reports(request: Request) -> Response:
     page = environment.get_template("cycles.html.j2").render(
         cycles=cycles,
         days=_with_undecided(days),
+        months=_subscription_months(),
         statements=imported_statements(),
         prefix=f"{_root(request)}/reports",
         zone=clock.zone(),
@@ -125,6 +126,15 @@ def _with_undecided(days: Sequence[Any]) -> list[tuple[str, datetime | None, dic
             page.parent.name, (clock.moved(datetime.fromtimestamp(page.stat().st_mtime, UTC)), None)
         )
     return [(day, *known[day]) for day in sorted(known, reverse=True)]
+
+
+def _subscription_months() -> list[tuple[str, datetime]]:
+    """Return which pages about subscriptions are there, the service's first, and when they were written."""
+    folder = get_settings().reports / "subscriptions"
+    pages = [*folder.glob("service/report.html"), *sorted(folder.glob("????-??/report.html"), reverse=True)]
+    return [
+        (page.parent.name, clock.moved(datetime.fromtimestamp(page.stat().st_mtime, UTC))) for page in pages
+    ]
 
 
 def _root(request: Request) -> str:

@@ -96,3 +96,26 @@ class WriteCutoffReportOperator(BaseOperator):
             return date.fromisoformat(self.day) if self.day else clock.today()
         except ValueError:
             raise BadInput(f"{self.day!r} is no day: write it like 2026-06-29") from None
+
+
+class WriteSubscriptionReportOperator(BaseOperator):
+    """Write the pages of subscriptions and fees, insist that the books agree and the billing system answers.
+
+    :param cycle: key of a cycle about subscriptions, such as ``subscription-news-2026-07-01``: the page of
+        its month is written, and that of the whole service. (templated)
+    """
+
+    template_fields: Sequence[str] = ("cycle",)
+    operator_extra_links = (ReportLink(),)
+
+    def __init__(self, *, cycle: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cycle = cycle
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the pages, which show what does not agree, and fail if anything does not."""
+        from fatoura.fees import renewing
+        from fatoura.reports.subscriptions import write_subscription_reports  # seconds: the charts
+
+        write_subscription_reports(date.fromisoformat(self.cycle[-10:]))
+        return renewing.report(self.cycle, run_id=context["run_id"])

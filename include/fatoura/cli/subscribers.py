@@ -14,6 +14,8 @@ from fatoura.cli.printing import print_json
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from fatoura.reports.words import ReportLanguage
+
 
 @click.group()
 def subscribers() -> None:
@@ -71,3 +73,34 @@ def leave(reference: str, evidence: str, asked_on: datetime | None, by: str | No
         return
     shown = shown_reference("".join(reference.split()), unmasked=False)
     click.echo(f"{shown} gets no more messages; {left.cancelled} that were planned are cancelled")
+
+
+@subscribers.command()
+@click.option(
+    "--month", help="The page of this month, such as 2026-07; that of the whole service if not given."
+)
+@click.option(
+    "--language", type=click.Choice(["fr", "en"]), help="Language of the page; the setting when left out."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def report(month: str | None, language: ReportLanguage | None, as_json: bool) -> None:
+    """Write the page of a month of subscriptions and fees, or of the whole service, and print its path.
+
+    Who subscribed, stayed and left, what was charged and paid, and what messages cost beside it. Figures that
+    do not agree with the journal end with exit code 1, after the page is written.
+    """
+    from fatoura.reports.subscriptions import (
+        count_today,
+        subscription_month,
+        write_month_report,
+        write_service_report,
+    )
+
+    first = subscription_month(month) if month else None
+    count_today()
+    page = write_month_report(first, language=language) if first else write_service_report(language=language)
+    if not as_json:
+        click.echo(page)
+        return
+    files = sorted(path.name for path in page.parent.iterdir() if path.is_file())
+    print_json({"month": month, "path": page, "files": files})

@@ -46,6 +46,7 @@ class ExtractKey:
 _DAY = "([0-9]{4}-[0-9]{2}-[0-9]{2})"
 _OF_A_DAY = re.compile(f"(?:cutoff|payment-received|welcome|codes|subscription-news)-{_DAY}")
 _OF_A_CUT_OFF_DAY = re.compile(f"(?:cutoff|payment-received)-{_DAY}")
+_OF_SUBSCRIPTIONS = re.compile("(?:welcome|codes|subscription-news)-([0-9]{4}-[0-9]{2})-[0-9]{2}")
 
 
 def is_of_a_day(cycle_key: str) -> bool:
@@ -57,9 +58,13 @@ def report_place(cycle_key: str) -> str:
     """Return where the report of a cycle lies below the reports folder.
 
     Of a billing cycle, also by a supplement's key, ``2026-05-T1``; of a day's cycles of cut-off, which share
-    a report, ``cutoff/2026-06-29``; of another day's cycle its key.
+    a report, ``cutoff/2026-06-29``; of those about subscriptions, whose report is their month's,
+    ``subscriptions/2026-06``.
 
     :raises BadInput: when the key is none.
     """
-    of_a_day = _OF_A_CUT_OFF_DAY.fullmatch(cycle_key)
-    return f"cutoff/{of_a_day[1]}" if of_a_day else ExtractKey.parse(cycle_key).cycle
+    if of_a_day := _OF_A_CUT_OFF_DAY.fullmatch(cycle_key):
+        return f"cutoff/{of_a_day[1]}"
+    if of_a_month := _OF_SUBSCRIPTIONS.fullmatch(cycle_key):
+        return f"subscriptions/{of_a_month[1]}"
+    return ExtractKey.parse(cycle_key).cycle

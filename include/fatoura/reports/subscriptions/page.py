@@ -153,6 +153,7 @@ def _render(template: str, figures: MonthFigures | ServiceFigures, words: Words,
                 for one in figures.left
             ],
             classes=_classes(figures.classes, figures.annual_fee_millimes, words),
+            lost_share=lost_share,
             **more,
         )
     )
@@ -191,7 +192,7 @@ def _month_tiles(f: MonthFigures, words: Words) -> list[tuple[str, str, str, str
             words(
                 "subscription_tile",
                 "left_note",
-                share=words.share(f.churn.share or 0) if f.churn.at_start else words.share(0, 0),
+                share=lost_share(f.churn.lost, f.churn.at_start, words),
             ),
             "undeliverable",
         ),
@@ -235,7 +236,9 @@ def _service_tiles(f: ServiceFigures, words: Words) -> list[tuple[str, str, str,
             words.count(left),
             words("subscription_tile", "left_year"),
             words(
-                "subscription_tile", "left_note", share=words.share(sum(one.lost for one in year), _at(year))
+                "subscription_tile",
+                "left_note",
+                share=lost_share(sum(one.lost for one in year), _at(year), words),
             ),
             "undeliverable",
         ),
@@ -252,6 +255,11 @@ def _service_tiles(f: ServiceFigures, words: Words) -> list[tuple[str, str, str,
             "plain",
         ),
     ]
+
+
+def lost_share(lost: int, start: int, words: Words) -> str:
+    """Write which part was lost; below nought where more came back than were lost."""
+    return "−" + words.share(-lost, start) if lost < 0 and start else words.share(lost, start)
 
 
 def _at(churn: Sequence[Any]) -> int:
