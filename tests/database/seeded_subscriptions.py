@@ -270,8 +270,10 @@ _MESSAGES = (
 # The last day of each month, and each of the last eighty.
 _COUNTS = """
 INSERT INTO subscriber_count (day, state, channel, language, district, subscribers)
-SELECT day, CASE WHEN c.subscription_id IS NOT NULL THEN 'lapsed'
-        WHEN unreachable IS NOT NULL AND unreachable <= day THEN 'suspended' ELSE 'active' END,
+SELECT day, CASE WHEN EXISTS (
+        SELECT FROM fee_charge c WHERE c.customer_reference = l.reference AND c.lapsed_on <= day
+            AND (c.state <> 'paid' OR c.covered_from > day)
+    ) THEN 'lapsed' WHEN unreachable <= day THEN 'suspended' ELSE 'active' END,
     l.channel, l.language, l.district, count(*)
 FROM (
     SELECT CAST(day AS date) AS day
@@ -279,8 +281,6 @@ FROM (
     WHERE day > CAST(:today AS date) - 80 OR extract(day FROM day + interval '1 day') = 1
 ) d
 JOIN life l ON l.began <= day AND (l.ended IS NULL OR l.ended > day)
-LEFT JOIN fee_charge c ON c.customer_reference = l.reference AND c.lapsed_on <= day
-    AND (c.state <> 'paid' OR c.covered_from > day)
 GROUP BY 1, 2, 3, 4, 5
 """
 

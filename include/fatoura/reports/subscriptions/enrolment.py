@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.cycles.registry import Purpose
+from fatoura.enrolment.outcomes import Outcome
 from fatoura.notices.states import State
 from fatoura.reports.figures import Group
 
@@ -129,7 +130,7 @@ GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
 _COUPONS = f"""
 SELECT outcome, CASE WHEN outcome = 'refused' THEN reason END, count(*) FROM coupon
-WHERE outcome IS NOT NULL AND {_WITHIN.format(column="judged_at")} GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
+WHERE outcome IS NOT NULL AND {_WITHIN.format(column="judged_at")} GROUP BY 1, 2
 """
 _SET_ASIDE = f"""
 SELECT count(*) FROM set_aside_row WHERE feed_id IN (
@@ -215,7 +216,10 @@ def enrolment(connection: Connection, first: date, after: date) -> Enrolment:
     proven, unproven = connection.execute(text(_NUMBERS), span).one()
     welcomes = Counter({State(code): count for code, count in counted(_WELCOMES)})
     return Enrolment(
-        coupons=[Coupons(*row) for row in connection.execute(text(_COUPONS), span)],
+        coupons=sorted(
+            (Coupons(*row) for row in connection.execute(text(_COUPONS), span)),
+            key=lambda one: (list(Outcome).index(Outcome(one.outcome)), -one.coupons, one.reason or ""),
+        ),
         set_aside=connection.scalar(text(_SET_ASIDE), span) or 0,
         web=[WebActs(*row) for row in connection.execute(text(_WEB), span)],
         welcomes=Group("welcome", welcomes),

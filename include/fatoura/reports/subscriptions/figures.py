@@ -160,7 +160,6 @@ class MonthFigures:
     years: list[ChargesInState]
     answers: list[Answers]
     costs: list[MessageCost]
-    classes: list[CostClass]
     segment_price_millimes: int
     annual_fee_millimes: int
     books: Books
@@ -290,7 +289,6 @@ def month_figures(
         years=_in_order(counts.charges_by_state(connection, month, after)),
         answers=_answers(connection, month, after),
         costs=counts.message_costs(connection, month, after),
-        classes=counts.costs_against_fees(connection, month, after),
         segment_price_millimes=settings.segment_price_millimes,
         annual_fee_millimes=settings.annual_fee_millimes,
         books=books,
@@ -499,8 +497,9 @@ SELECT debit, CASE WHEN because = ANY(:known) THEN because ELSE :by_hand END, co
     sum(amount_millimes)
 FROM fee_entry
 WHERE day >= :first AND day < :after AND debit IN ('waived', 'given_up', 'credited')
-GROUP BY 1, 2 ORDER BY 1, 4 DESC, 2
+GROUP BY 1, 2
 """
+_FORGONE_ON = ("waived", "given_up", "credited")
 _ANSWERS = """
 SELECT result, count(*), sum(amount_millimes), count(*) FILTER (WHERE finding IS NOT NULL)
 FROM fee_result
@@ -518,7 +517,8 @@ def _known_reasons() -> list[str]:
 def _forgone(connection: Connection, first: date, after: date) -> list[Forgone]:
     values: dict[str, Any] = {"first": first, "after": after, "known": _known_reasons(), "by_hand": BY_HAND}
     rows = connection.execute(text(_FORGONE), values)
-    return [Forgone(account, reason, charges, int(sum_)) for account, reason, charges, sum_ in rows]
+    found = [Forgone(account, reason, charges, int(millimes)) for account, reason, charges, millimes in rows]
+    return sorted(found, key=lambda one: (_FORGONE_ON.index(one.account), -one.millimes, one.reason))
 
 
 def _answers(connection: Connection, first: date, after: date) -> list[Answers]:

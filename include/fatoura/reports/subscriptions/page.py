@@ -16,6 +16,7 @@ from fatoura.reports.charts import Column, Mark, Part, Stack, Tick
 from fatoura.reports.page import MESSAGE_STATES, above, legend
 from fatoura.reports.subscriptions.figures import STATES
 from fatoura.reports.templates import environment
+from fatoura.reports.words import NO_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -135,6 +136,7 @@ def render_service_page(
         fees_chart=_fees(figures, words),
         charges=_charges(figures.charges, words),
         cost_chart=_cost_chart(figures, words),
+        classes=_classes(figures.classes, figures.annual_fee_millimes, words),
         cost_said=_service_cost(figures, words),
         costs=_kinds(figures.costs, figures.segment_price_millimes, words),
     )
@@ -152,7 +154,6 @@ def _render(template: str, figures: MonthFigures | ServiceFigures, words: Words,
                 (words.of_code("ended_because", one.reason or "unknown"), _told_by(one.channel, words), one)
                 for one in figures.left
             ],
-            classes=_classes(figures.classes, figures.annual_fee_millimes, words),
             lost_share=lost_share,
             **more,
         )
@@ -293,8 +294,12 @@ def _scale(
 def _ticks(names: Sequence[str], most: int = _MOST_TICKS) -> list[Tick]:
     """Return names below columns, as many as fit on a phone; the last one is always told."""
     width, every = 100 / max(len(names), 1), max(ceil(len(names) / most), 1)
+    shown = reversed(range(len(names) - 1, -1, -every))
+    middles = {number: (number + 0.5) * width for number in shown}
+    # Of narrow columns, the name of the last one would stand out over the edge.
     return [
-        Tick((number + 0.5) * width, names[number]) for number in reversed(range(len(names) - 1, -1, -every))
+        Tick(100, names[number], "end") if middle > 95 else Tick(middle, names[number])
+        for number, middle in middles.items()
     ]
 
 
@@ -378,12 +383,16 @@ def _standings(rows: Sequence[Standing], dimension: str, words: Words) -> dict[s
 
 
 def _number(count: int | None, words: Words) -> str:
-    return "–" if count is None else words.count(count)
+    return NO_VALUE if count is None else words.count(count)
+
+
+def _amount(millimes: int, words: Words) -> str:
+    return words.money(millimes) if millimes else NO_VALUE
 
 
 def _change(before: int | None, now: int, words: Words) -> str:
     if before is None or before == now:
-        return "–" if before is None else "0"
+        return NO_VALUE if before is None else "0"
     return words.change(now - before)
 
 
@@ -526,7 +535,7 @@ def _fees(f: ServiceFigures, words: Words) -> dict[str, Any] | None:
         "chart": charts.stacks(
             columns,
             words("section", "fees_by_month"),
-            ticks=[Tick(tick.place - shift, tick.text) for tick in ticks],
+            ticks=[Tick(tick.place - shift, tick.text, tick.anchor) for tick in ticks],
             levels=_scale(top, bottom, lambda value: _dinars(round(value), words)),
         ),
         "keys": [("accepted_fee", names["charged"]), ("charged", names["kept"]), ("gone", names["refunded"])],
@@ -566,8 +575,8 @@ def _charges(rows: Sequence[ChargesInState], words: Words) -> dict[str, Any]:
                 words.count(found[state].charges),
                 words.share(found[state].charges, total),
                 words.money(found[state].amount),
-                words.money(found[state].owed),
-                words.money(found[state].kept),
+                _amount(found[state].owed, words),
+                _amount(found[state].kept, words),
             )
             for state, style in _CHARGES.items()
             if state in found
@@ -601,7 +610,7 @@ def _kinds(rows: Sequence[MessageCost], price: int, words: Words) -> dict[str, A
                 words.of_code("kind", kind),
                 words.count(messages),
                 words.count(segments),
-                words.count(doubtful),
+                words.count(doubtful) if doubtful else NO_VALUE,
                 words.money(segments * price),
                 words.share(segments, whole),
             )

@@ -116,7 +116,6 @@ def month_tables(f: MonthFigures, words: Words) -> list[Table]:
         ),
         _charges("years", f.years),
         _costs(f.costs, f.segment_price_millimes),
-        _classes(f.classes, words),
     ]
 
 
