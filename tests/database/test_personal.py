@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import text
+from click.testing import CliRunner
+from sqlalchemy import JSON, Text, text
 
 from fatoura import clock
+from fatoura.cli import main
 from fatoura.database import begin, connect
 from fatoura.database.schema import metadata
 from fatoura.ledger import check_ledger
@@ -22,13 +26,49 @@ from fatoura.settings import get_settings
 from tests.coupons import ANNA, BOB, CORA
 from tests.keys import KeyFile
 from tests.notices import notices, run_sql
-from tests.whole_life import DIGITS, NAME, found, found_in_files, leave, live, warn
+from tests.whole_life import DIGITS, NAME, found, found_in_files, leave, live, warn, write_reports
 
 BILLED, WARNED = "2026-05-20T10:00:00+01:00", "2026-06-30T10:00:00+01:00"
 
 
 def test_every_personal_column_is_kept_for_a_time_that_a_rule_says():
     assert {rule.place for rule in RULES} == {str(column) for column in PERSONAL_COLUMNS}
+
+
+# Documents of our own making: counts, settings, instants and amounts.
+_OURS = {
+    *(
+        "cutoff_decision.evidence",
+        "cutoff_list.watermarks",
+        "erasure.erased",
+        "erasure.kept",
+        "extract.manifest",
+    ),
+    *("feed.counts", "feed.manifest", "gateway.capabilities", "gateway.turns", "stage.counts"),
+}
+_SOUNDS_PERSONAL = re.compile(
+    "phone|mobile|msisdn|gsm|tel(_|$)|recipient|sender|address|^(to|from|name|text|words|body|raw|fields|was)$"
+)
+
+
+def test_a_column_that_sounds_personal_and_any_new_document_is_on_the_list():
+    suspected = {
+        f"{table.name}.{column.name}"
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, JSON)
+        or (isinstance(column.type, Text) and _SOUNDS_PERSONAL.search(column.name))
+    }
+    of_things = {
+        "district.name_fr",
+        "fee_file.name",
+        "feed.name",
+        "feed_refusal.name",
+        "gateway.name",
+        "stage.name",
+    }
+    assert suspected - _OURS - of_things <= {str(column) for column in PERSONAL_COLUMNS}
+    assert suspected >= _OURS
 
 
 def test_every_table_holds_rows_of_one_person_or_is_said_to_hold_none():
@@ -39,8 +79,9 @@ def test_every_table_holds_rows_of_one_person_or_is_said_to_hold_none():
 
 
 @pytest.fixture(params=[False, True], ids=["as_it_is", "sealed"])
-def lived(request, database, configure, tmp_path):
-    """Live through it: as numbers are, and sealed."""
+def lived(request, database, configure, tmp_path, caplog):
+    """Live through it: as numbers are, and sealed. What is logged meanwhile is kept."""
+    caplog.set_level("DEBUG")
     configure(now=BILLED)
     if request.param:
         configure(phone_key_file=tmp_path / "keys")
@@ -48,7 +89,7 @@ def lived(request, database, configure, tmp_path):
     live(tmp_path)
     configure(now=WARNED)
     warn()
-    return request.param
+    return SimpleNamespace(sealed=request.param, logged=caplog.text)
 
 
 PLACES = {str(column) for column in PERSONAL_COLUMNS} | {"extract.unknown"}
@@ -78,9 +119,36 @@ def test_numbers_texts_and_names_lie_only_where_the_list_says(lived):
 
 
 def test_where_numbers_are_sealed_none_lies_open_but_in_rows_of_other_forms(lived):
-    if lived:
+    if lived.sealed:
         assert found(*DIGITS.values(), sealed_too=False) <= {"rejected_row.fields", "extract.unknown"}
         assert found(PREFIX, sealed_too=False)
+
+
+def test_no_log_and_no_report_holds_a_number_a_name_or_a_text(lived):
+    told = [*DIGITS.values(), "20000100", NAME, *(one.text for one in notices(1))]
+    assert lived.logged
+    assert [word for word in told if word in lived.logged] == []
+    written = write_reports()
+    assert {"2026-05-T1/summary.csv", "statements/fatoura_sms/2026-05/differences.csv"} <= set(written)
+    assert found_in_files(*told, below=get_settings().reports) == set()
+    # The same search finds what is in a workbook, so that it looks at what there is.
+    assert found_in_files("2026-05-T1", below=get_settings().reports) >= {"2026-05-T1/report.xlsx"}
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["lines", "json"])
+def test_commands_show_numbers_masked_and_never_as_they_are_stored(lived, as_json):
+    for words in (
+        *(("notices", "show", f"+216{DIGITS[ANNA]}"), ("notices", "show", "A1"), ("notices", "doubts")),
+        *(("coupons", "list"), ("coupons", "show", "K4"), ("coupons", "unreachable"), ("coupons", "pending")),
+        ("statements", "show", "--gateway", "fatoura_sms", "--period", "2026-05"),
+        *(("cutoff", "explain", "A1"), ("cutoff", "status"), ("fees", "show", ANNA), ("phones", "status")),
+    ):
+        told = CliRunner().invoke(main, [*words, *(["--json"] if as_json else [])])
+        assert told.exit_code in (0, 1), (words, told.output)
+        assert not isinstance(told.exception, Exception), words
+        for number in (*DIGITS.values(), "20000100", PREFIX):
+            assert number not in told.output.replace(f"+216{DIGITS[ANNA]}: ", ""), words
+    assert "+216 ** *** 101" in CliRunner().invoke(main, ["notices", "show", "A1"]).output
 
 
 # --- Access --------------------------------------------------------------------------------------------
@@ -130,8 +198,10 @@ def test_of_one_who_asks_nothing_personal_is_left_anywhere_and_every_count_is_tr
     texts = [one.text for one in notices(1) if one.subject == "A1"]
     others = found(*(DIGITS[one] for one in (BOB, CORA)))
     before, ledger = counts(), check_ledger("2026-05-T1").as_json()
+    reports = write_reports()
     write_access(ANNA)
     receipt = erase_person(ANNA, request="R-2026-17", by="A. Clerk")
+    assert write_reports() == reports
     gone = (DIGITS[ANNA], "20000100", NAME, *texts)
     assert found(*gone) == set()
     assert found_in_files(DIGITS[ANNA], NAME, *texts) == set()
@@ -158,6 +228,9 @@ def test_of_one_who_asks_nothing_personal_is_left_anywhere_and_every_count_is_tr
     again = erase_person(ANNA, request="R-2026-17", by="B. Clerk")
     assert again.before
     assert (again.erased, again.done_by) == (receipt.erased, "A. Clerk")
+    erase_person(CORA, request="R-2026-18", by="A. Clerk")
+    assert found(DIGITS[CORA]) == set()
+    assert write_reports() == reports
 
 
 def test_what_was_planned_for_one_who_asks_never_leaves(database, configure, tmp_path):
@@ -186,16 +259,16 @@ def test_what_was_planned_for_one_who_asks_never_leaves(database, configure, tmp
 
 def test_when_its_time_is_over_nothing_personal_is_left_and_every_count_is_true(lived, configure, tmp_path):
     leave()
-    before, ledger = counts(), check_ledger("2026-05-T1").as_json()
-    configure(now="2026-07-15T03:30:00+01:00")
-    assert set(erase_due()) == {"staging"}
-    configure(now="2028-01-01T03:30:00+01:00")
     run_sql("UPDATE statement SET imported_at = '2026-06-05'")
     run_sql("UPDATE receipt SET received_at = '2026-06-05'")
     run_sql(
         "INSERT INTO receipt (gateway, raw, received_at) SELECT 'g', '{\"a\": 1}', '2027-12-31' "
         "FROM generate_series(1, 3)"
     )
+    before, ledger, reports = counts(), check_ledger("2026-05-T1").as_json(), write_reports()
+    configure(now="2026-07-15T03:30:00+01:00")
+    assert set(erase_due()) == {"staging"}
+    configure(now="2028-01-01T03:30:00+01:00")
     erased = erase_due()
     assert erased["notice.text"] == erased["notice.phone"] == 5
     # Who is still subscribed keeps the number; so does a rule's row of payments that nobody has settled.
@@ -208,6 +281,8 @@ def test_when_its_time_is_over_nothing_personal_is_left_and_every_count_is_true(
     assert counts() == before
     assert check_ledger("2026-05-T1").as_json() == ledger
     assert erase_due() == {}
+    configure(now=WARNED)
+    assert write_reports() == reports
 
 
 def test_what_is_not_due_stays(database, configure, tmp_path):

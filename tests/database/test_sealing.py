@@ -5,6 +5,7 @@ meanwhile.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from threading import Event, Thread
 
 import pytest
@@ -18,9 +19,11 @@ from fatoura.notices.lifecycle import notice_lives
 from fatoura.phones_at_rest import opened, sealed
 from fatoura.privacy import sealing
 from fatoura.privacy.sealing import convert_all, insist_on_one_form
+from fatoura.sending.claims import claim
+from fatoura.sending.routing import WHOLE
 from fatoura.subscriptions import import_subscribers
 from tests.keys import KeyFile
-from tests.notices import plan_notices, run_sql
+from tests.notices import plan_notices, run_sql, states
 
 PHONE = "+21620000012"
 
@@ -143,6 +146,31 @@ def test_a_number_whose_key_is_gone_stops_it_and_says_which(keys):
     keys.add_first()
     with pytest.raises(NeedsAPerson, match=lost):
         convert_all()
+
+
+def test_without_its_key_nothing_is_claimed_and_the_sender_is_told_which_is_missing(keys, configure):
+    cycle = plan_notices(3)
+    run_sql("UPDATE notice SET subscription_id = NULL")
+    lost = keys.add_first()
+    convert_all()
+    configure(phone_key_file="")
+    for _ in range(2):
+        with pytest.raises(NeedsAPerson, match=f"key {lost}.*FATOURA_PHONE_KEY_FILE"), begin() as connection:
+            claim(
+                connection,
+                cycle,
+                gateway="fatoura_sms",
+                stretch=WHOLE,
+                in_use=["fatoura_sms"],
+                worker="test",
+                most=10,
+                lease=timedelta(minutes=5),
+                doubt_horizon=timedelta(hours=6),
+                sender_id="STEG",
+            )
+        assert states(cycle) == {"planned": 3}
+    assert column("SELECT count(*) FROM attempt") == [0]
+    assert notice_lives("2026-05-T1-0").notices[0].phone == "+216 ** *** ***"
 
 
 def test_numbers_are_compared_only_where_they_are_stored_alike(keys, tmp_path):

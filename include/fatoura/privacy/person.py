@@ -61,8 +61,12 @@ ROWS: dict[str, str] = {
     **dict.fromkeys(("attempt", "doubt_decision", "statement_match"), _BY_NOTICE),
     "receipt": f"{_BY_NOTICE} OR notice_id IS NULL AND (gateway, provider_id) IN ("
     f"SELECT gateway, provider_id FROM attempt WHERE {_BY_NOTICE} AND provider_id IS NOT NULL)",
-    "statement_line": f"{_BY_NOTICE} OR (statement_id, line) IN ("
-    f"SELECT statement_id, line FROM statement_match WHERE {_BY_NOTICE})",
+    # A message of several parts has a line for each; one that no message of ours fits tells by its number.
+    "statement_line": f"{_BY_NOTICE} OR (statement_id, message) IN ("
+    f"SELECT statement_id, line FROM statement_match WHERE {_BY_NOTICE}) "
+    "OR notice_id IS NULL AND recipient = ANY(:numbers) AND NOT EXISTS ("
+    "SELECT FROM statement_match m "
+    "WHERE (m.statement_id, m.line) = (statement_line.statement_id, statement_line.message))",
     **dict.fromkeys(("payment", "cutoff_decision", "cutoff_list_line"), _BY_INVOICE),
     **dict.fromkeys(("fee_credit", "fee_result"), _BY_CHARGE),
     "fee_entry": f"{_BY_CHARGE} OR subscription_id = ANY(:subscriptions)",

@@ -84,9 +84,10 @@ _EARLIER_IN_DOUBT = f"""EXISTS (
     WHERE a.notice_id = answer.id AND a.number < answer.attempt AND a.outcome = 'in_doubt' AND NOT {DISPROVED}
 )"""
 _IN_STRETCH = f" AND {BUCKET} >= :low AND {BUCKET} < :high"
+# Without a number: what one who asked for it had erased, when its sender gave it back afterwards.
 _CHOSEN = f"""
     SELECT id, kind FROM notice
-    WHERE cycle_id = :cycle AND send_until >= :still AND {{candidates}} AND NOT {_AWAY}
+    WHERE cycle_id = :cycle AND send_until >= :still AND {{candidates}} AND NOT {_AWAY} AND phone IS NOT NULL
     ORDER BY priority, id LIMIT :most FOR UPDATE SKIP LOCKED
 """
 _CHECKED = "SELECT id FROM notice WHERE id = ANY(:held) AND state = 'planned'"

@@ -145,6 +145,18 @@ _BY_PHONE = """
     ORDER BY 1
 """
 
+# What was paired by a number before that was erased, of the line or of the message, stays paired.
+_AS_BEFORE = """
+    INSERT INTO pair (line, notice_id, number, matched_by, surplus)
+    SELECT m.line, m.notice_id, m.attempt, m.matched_by, m.surplus
+    FROM statement_match m
+    JOIN billed b ON b.line = m.line
+    JOIN ours o ON o.notice_id = m.notice_id AND o.number = m.attempt AND NOT o.elsewhere
+    WHERE m.statement_id = :id AND m.matched_by = 'recipient' AND (b.recipient IS NULL OR o.phone IS NULL)
+        AND NOT EXISTS (SELECT FROM pair WHERE pair.line = m.line)
+        AND NOT EXISTS (SELECT FROM pair WHERE pair.notice_id = m.notice_id AND pair.number = m.attempt)
+"""
+
 
 def match_lines(
     connection: Connection, statement_id: int, gateway: str, period: Period, window: timedelta
@@ -207,6 +219,8 @@ def match_lines(
         run("ANALYZE pair")
         run(_SURPLUS.format(**step._asdict()))
         run("ANALYZE pair")
+    run(_AS_BEFORE)
+    run("ANALYZE pair")
     _pair_by_phone(connection, window)
     run("ANALYZE pair")
     _keep(run)
