@@ -17,6 +17,7 @@ from fatoura.reports.cutoff.cases import AGE_EDGES, DAY_EDGES, Standing
 from fatoura.reports.cutoff.cycle import CycleFigures, CyclePhase, cutoff_cycle_figures
 from fatoura.reports.cutoff.day import Bucket, DayFigures, DayPhase, Undecided, day_figures
 from tests.database.seeded_cutoff import SeededCutoff, seed_cutoff
+from tests.notices import plan_notices
 
 pytestmark = pytest.mark.database
 
@@ -156,6 +157,13 @@ def test_a_day_on_which_nothing_is_sent_says_so(weeks):
 
 def test_before_the_first_feed_nobody_can_be_warned(database):
     assert day(FIRST).undecided is Undecided.NO_FEED
+
+
+def test_messages_of_other_purposes_on_that_day_are_not_its_own(database, configure):
+    configure(now="2026-06-12T10:00:00+01:00")
+    welcomes = plan_notices(2, kind="welcome", purpose="welcome", cycle="welcome-2026-06-12")
+    change("UPDATE cycle SET issue_date = :day WHERE id = :id", day=FIRST, id=welcomes)
+    assert day(FIRST).messages == []
 
 
 def test_a_day_that_should_have_been_decided_is_told_from_one_that_will_be(database):

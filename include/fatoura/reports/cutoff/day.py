@@ -405,7 +405,8 @@ def _messages(chosen: Chosen) -> list[Group]:
     kinds: dict[str, Counter[State]] = {}
     for kind, state, notices in chosen.rows(
         "SELECT kind, state, count(*) FROM notice WHERE cycle_id IN "
-        "(SELECT id FROM cycle WHERE purpose <> 'billing' AND issue_date = :day) GROUP BY 1, 2"
+        "(SELECT id FROM cycle WHERE purpose IN ('cutoff', 'payment_received') AND issue_date = :day) "
+        "GROUP BY 1, 2"
     ):
         kinds.setdefault(kind, Counter())[State(state)] = notices
     groups = [Group(kind, states) for kind, states in kinds.items()]

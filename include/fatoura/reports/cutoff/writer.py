@@ -231,7 +231,7 @@ WITH written AS MATERIALIZED (
     SELECT c.cycle_id, max(changed.at) FROM cutoff_case c JOIN changed USING (invoice_number) GROUP BY 1
     UNION ALL
     SELECT w.id, max(n.state_since) FROM watched w
-    JOIN cycle c ON c.issue_date = w.issue_date AND c.purpose <> 'billing'
+    JOIN cycle c ON c.issue_date = w.issue_date AND c.purpose IN ('cutoff', 'payment_received')
     JOIN notice n ON n.cycle_id = c.id AND n.state_since > (SELECT at FROM since)
     WHERE w.purpose = 'cutoff' GROUP BY 1
 )
