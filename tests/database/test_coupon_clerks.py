@@ -196,7 +196,8 @@ def test_a_clerk_s_correction_stands_against_what_batches_repeat_and_not_against
     enrol("b1", *wrong)
     rows = corrections()
     rows[1]["phone"] = phone(1)
-    correct_coupons(write_back(rows, tmp_path / "back.csv"), by="A. B.")
+    corrected = correct_coupons(write_back(rows, tmp_path / "back.csv"), by="A. B.")
+    assert (corrected.mended, corrected.untouched) == (1, 1)
     judge_coupons()
     assert outcomes() == {"C1": "enrolled", "C2": "unchanged"}
     enrol("b2", *wrong)

@@ -100,6 +100,7 @@ class RunningStack:
             "FATOURA_SEGMENTS_PER_SECOND": "200",
             # What runs by Airflow's own clock, which nobody moves: as seldom as can be.
             "FATOURA_FEED_POLL": "P1D",
+            "FATOURA_ENROLMENT_POLL": "P1D",
             "FATOURA_CUTOFF_WARNINGS_AT": "0 0 1 1 *",
             "FATOURA_CUTOFF_HANDOVER_AT": "0 0 1 1 *",
             **self.chosen,

@@ -17,9 +17,9 @@ from sqlalchemy import text
 
 from fatoura import clock
 from fatoura.database import begin, connect
-from fatoura.enrolment.lists import HELPERS
+from fatoura.enrolment.lists import HELPERS, rows_to_correct
 from fatoura.enrolment.loading import COUPONS
-from fatoura.enrolment.records import COLUMNS, CouponsManifest, as_it_came
+from fatoura.enrolment.records import COLUMNS, CouponsManifest
 from fatoura.errors import BadInput
 from fatoura.feeds.delivery import Delivery
 from fatoura.feeds.loading import FeedLoaded, load_feed
@@ -125,18 +125,11 @@ def _settle(rows: Iterable[tuple[str, int]], by: str, feed: str) -> None:
 def _waiting() -> dict[tuple[str, int], str]:
     """Return what the rows that wait for a clerk were exported as: a digest each."""
     with connect() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT f.name, s.row_number, s.fields FROM set_aside_row s JOIN feed f ON f.id = s.feed_id "
-                "WHERE s.content = 'coupons' AND s.settled_at IS NULL"
-            )
-        )
-        return {(batch, number): _digest(as_it_came(fields)) for batch, number, fields in rows}
+        return {(row.batch, row.row): _digest(row.fields) for row in rows_to_correct(connection)}
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
-    values = [value if isinstance(value := fields.get(name), str) else "" for name in COLUMNS]
-    return hashlib.sha256("\0".join(value.strip() for value in values).encode()).hexdigest()
+def _digest(fields: Mapping[str, str]) -> str:
+    return hashlib.sha256("\0".join(fields[name].strip() for name in COLUMNS).encode()).hexdigest()
 
 
 def _place(fields: Mapping[str, Any]) -> tuple[str, int]:

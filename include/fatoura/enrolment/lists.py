@@ -10,7 +10,7 @@ import csv
 import hashlib
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
 
@@ -114,6 +114,19 @@ SELECT concat_ws('|',
 """
 
 
+class ToCorrect(NamedTuple):
+    """What needs a clerk: where it stood, its texts by the contract's columns, and what is wrong.
+
+    :param others: the customer's other coupons.
+    """
+
+    batch: str
+    row: int
+    fields: dict[str, str]
+    reasons: tuple[str, ...]
+    others: str | None
+
+
 @dataclass(frozen=True)
 class UnreachableNumber:
     """A subscription that rests for want of a number that works; `phone` as it is stored."""
@@ -205,15 +218,21 @@ def _write(path: Path, header: Sequence[str], rows: Iterator[list[Any]]) -> int:
     return written
 
 
-def _corrections(connection: Connection) -> Iterator[list[Any]]:
-    language = get_settings().report_language
+def rows_to_correct(connection: Connection) -> Iterator[ToCorrect]:
+    """Yield what needs a clerk: rows that were set aside, then refused coupons."""
     streamed = connection.execution_options(stream_results=True, max_row_buffer=_CHUNK)
     for query in (_SET_ASIDE, _REFUSED):
-        for row in streamed.execute(text(query)):
-            fields = as_it_came(row.fields)
-            cells = [value if isinstance(value := fields.get(name), str) else "" for name in COLUMNS]
-            words = " ".join(say(reason, language) for reason in row.reasons)
-            yield [*cells, row.batch, row.row, "; ".join(row.reasons), words, row.others]
+        for batch, row, kept, reasons, others in streamed.execute(text(query)):
+            came = as_it_came(kept)
+            fields = {name: value if isinstance(value := came.get(name), str) else "" for name in COLUMNS}
+            yield ToCorrect(batch, row, fields, tuple(reasons), others)
+
+
+def _corrections(connection: Connection) -> Iterator[list[Any]]:
+    language = get_settings().report_language
+    for row in rows_to_correct(connection):
+        words = " ".join(say(reason, language) for reason in row.reasons)
+        yield [*row.fields.values(), row.batch, row.row, "; ".join(row.reasons), words, row.others]
 
 
 def _failed(connection: Connection) -> Iterator[list[Any]]:
