@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import csv
 import re
-import tempfile
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import pytest
 
 from fatoura.cycles.keys import ExtractKey
 from fatoura.settings import get_settings
 from fatoura.stack import processes
-from fatoura.stack.local import URGENT_POOL, LocalStack
+from fatoura.stack.local import URGENT_POOL
 from tests.deliveries import deliver, record
-from tests.e2e.running import Clock, RunningStack, eventually
-from tests.payments import complete_until, fact, payment, reversal, write_facts, write_payments
+from tests.e2e.running import eventually
+from tests.e2e.story import Story, beginning
+from tests.payments import fact, payment, reversal, write_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -62,59 +59,14 @@ def customer(number: str) -> int:
     return int(number.removeprefix("F"))
 
 
-@dataclass
-class Story:
-    """What happens, step by step; and what was seen on the way that nothing tells of afterwards."""
-
-    running: RunningStack
-    clock: Clock
-    account: list[str] = field(default_factory=list)
-    runs: dict[str, str] = field(default_factory=dict)
-    seen: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def landing(self) -> Path:
-        """Where feeds and extracts land."""
-        return self.running.folder / "var" / "landing"
-
-    def begin(self, day: str, hour: str = "09:31") -> None:
-        """Go to a day."""
-        self.clock.set(f"{day}T{hour}:00")
-
-    def feed(self, name: str, *rows: dict[str, Any], stale: str | None = None) -> None:
-        """Let a feed of payments land that is complete until now, but for one channel."""
-        until = complete_until(self.clock.read())
-        if stale is not None:
-            until["post"] = stale
-        write_payments(name, rows, until=until, folder=self.landing / "payments" / name)
+class Bills(Story):
+    """What happens to them, step by step."""
 
     def pays(self, customer: int, millimes: int = AMOUNT) -> dict[str, Any]:
         """Return a payment of now."""
         return payment(
             f"P{customer}", invoice(customer), millimes, paid_at=self.clock.read().isoformat("T", "seconds")
         )
-
-    def start(self, dag_id: str, name: str = "") -> str:
-        """Start a run by hand; return its id."""
-        run_id = self.running.stack.api.trigger(dag_id)
-        if name:
-            self.runs[name] = run_id
-        return run_id
-
-    def run(self, dag_id: str, name: str = "", *, ends: str = "success") -> str:
-        """Start a run by hand and wait for its end; return its id."""
-        run_id = self.start(dag_id, name)
-        self.ended(dag_id, run_id, ends)
-        return run_id
-
-    def ended(self, dag_id: str, run_id: str, ends: str = "success") -> None:
-        """Wait for a run's end."""
-        state = self.running.finished(run_id, dag_id=dag_id)
-        assert state == ends, self.running.states(run_id, dag_id=dag_id)
-
-    def sent(self) -> int:
-        """Count what the gateway has accepted."""
-        return len(self.running.requests())
 
     def confirmed(self, runs: int) -> None:
         """Wait until so many runs that tell of payments have started by themselves, and all are over."""
@@ -292,19 +244,6 @@ class Story:
 
     # --- Looking
 
-    def states_of(self, cycle: str) -> Counter[str]:
-        """Count the notices of a cycle by their states."""
-        return Counter(
-            dict(
-                self.running.query(
-                    "SELECT n.state, count(*) FROM notice n JOIN cycle c ON c.id = n.cycle_id "
-                    "WHERE c.key = %s GROUP BY 1",
-                    "fatoura",
-                    cycle,
-                )
-            )
-        )
-
     def everything(self) -> dict[str, Any]:
         """Return what a rerun must not change, but for the run that is under way."""
         return {
@@ -353,57 +292,38 @@ class Story:
         return found
 
 
-def settings_of(folder: Path, clock: Clock) -> dict[str, str]:
+def settings_of(folder: Path) -> dict[str, str]:
     """Return the settings of the stack; the rules allow few warnings a day."""
     text = get_settings().cutoff_rules.read_text(encoding="utf-8")
     assert text.count("most_warnings_a_day: 20_000") == 1
     rules = folder / "rules.yaml"
     rules.write_text(text.replace("most_warnings_a_day: 20_000", f"most_warnings_a_day: {MOST_A_DAY}"))
     return {
-        "FATOURA_NOW": str(clock.file),
         "FATOURA_CUTOFF_RULES": str(rules),
         "FATOURA_LEASE": "8",
         "FATOURA_SETTLE_HORIZON": "40",
         # By hand: looks take time.
         "FATOURA_LANDING_POLL": "P1D",
+        "FATOURA_ENROLMENT_POLL": "P1D",
     }
 
 
 @pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
+def story() -> Iterator[Bills]:
     """Live through it all."""
-    with tempfile.TemporaryDirectory(prefix="fatoura-cutoff-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        clock = Clock(folder / "clock")
-        clock.set("2026-05-20T10:00:00")
-        running = RunningStack(folder, settings_of(folder, clock))
-        LocalStack(running.stack.settings, gateway_options=("--by-last-digit",)).up()
-        try:
-            story = Story(running, clock)
-            live(story)
-            click.echo("\n" + "\n".join(story.account))
-            yield story
-        finally:
-            running.command("stack", "down")
-
-
-def live(story: Story) -> None:
-    """Go through the steps."""
-    for step in (
-        story.bills_are_told,
-        story.a_feed_is_late,
-        story.it_comes_and_the_day_is_caught_up,
-        story.payments_come_between_plan_and_claim,
-        story.some_pay_late,
-        story.a_sender_dies,
-        story.the_day_comes_near,
-        story.what_stands_is_handed_over,
-        story.one_pays_after_that,
-    ):
-        began = time.monotonic()
-        step()
-        story.account.append(f"{time.monotonic() - began:6.1f} s   {step.__name__.replace('_', ' ')}")
+    with beginning(Bills, "cutoff", settings_of) as story:
+        story.live(
+            story.bills_are_told,
+            story.a_feed_is_late,
+            story.it_comes_and_the_day_is_caught_up,
+            story.payments_come_between_plan_and_claim,
+            story.some_pay_late,
+            story.a_sender_dies,
+            story.the_day_comes_near,
+            story.what_stands_is_handed_over,
+            story.one_pays_after_that,
+        )
+        yield story
 
 
 WARNING_KINDS = ("cutoff_warning", "cutoff_second_warning")
@@ -526,7 +446,7 @@ def test_whom_no_message_reached_gets_a_letter(story):
     assert Counter(listed) == Counter([UNDELIVERED, NO_RECEIPT, *in_doubt(story)])
 
 
-def in_doubt(story: Story) -> list[int]:
+def in_doubt(story: Bills) -> list[int]:
     """Return whose warnings nobody knows about, since the process that sent them was killed."""
     rows = story.running.query("SELECT subject FROM notice WHERE state = 'in_doubt' ORDER BY 1")
     return [customer(number) for (number,) in rows]
