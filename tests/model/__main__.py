@@ -120,6 +120,7 @@ def _run(
             cwd=PROJECT_ROOT,
             env={**os.environ, "FATOURA_DATABASE_URL": url, "FATOURA_CUTOFF_RULES": str(RULES)},
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for this process: they are in the middle of a life
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -143,6 +144,8 @@ def _run(
                     f"{last - began:6.0f} s  {tally.steps.total():,} steps, {tally.lives:,} lives, "
                     f"{tally.checked.total():,} checks; {rate:.0f} steps/s"
                 )
+    except KeyboardInterrupt:
+        told.print("ended by hand")
     finally:
         for worker in workers:
             worker.kill()
