@@ -278,7 +278,7 @@ def test_a_wrong_code_may_be_mended_and_the_page_says_how_often():
     code = last_code()
     page = visitor.send("code", code=wrong(code))
     assert (page.status, page.place) == (422, "/fr/code")
-    assert "Essais qui restent\u00a0: 4." in page.html
+    assert "Essais qui restent\u00a0:\u00a04." in page.html
     assert wrong(code) not in page.html
     assert visitor.send("code", code=code).place == "/fr/done"
 
@@ -291,7 +291,7 @@ def test_after_five_wrong_codes_the_right_one_is_of_no_use_either(reference):
     code = codes()[-1][1] if codes() else "123456"
     for left in range(MOST_TRIES - 1, 0, -1):
         page = visitor.send("code", code=wrong(code))
-        assert f"Essais qui restent\u00a0: {left}." in page.html
+        assert f"Essais qui restent\u00a0:\u00a0{left}." in page.html
     page = visitor.send("code", code=wrong(code))
     assert (page.status, page.title) == (422, "Trop d’essais")
     visitor.open("code")
