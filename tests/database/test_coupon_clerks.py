@@ -34,6 +34,8 @@ from tests.coupons import (
     outcomes,
     phone,
     subscribed,
+    write_coupons,
+    write_customers,
 )
 
 MORNING = "2026-05-20T10:00:00+01:00"
@@ -347,3 +349,18 @@ def test_the_command_counts_shows_and_decides():
     refused = CliRunner().invoke(main, ["coupons", "refuse", "C9", "--reason", "does not exist"])
     assert refused.exit_code == 1
     assert consents()[-1][0] == "given"
+
+
+def test_customers_and_batches_can_be_loaded_by_hand_and_their_rows_settled(tmp_path):
+    def customers(*arguments: str) -> str:
+        return CliRunner().invoke(main, ["customers", *arguments]).output
+
+    feed = str(write_customers("c2", {"042580499": "open", "12": "open"}, folder=tmp_path / "c2"))
+    batch = str(write_coupons("b9", [coupon("C9", "042580499", phone=phone(9))], folder=tmp_path / "b9"))
+    assert json.loads(customers("check", feed, "--json"))["set_aside"] == 1
+    assert json.loads(customers("import", feed, "--json"))["counts"] == {"new": 1, "set_aside": 1}
+    assert json.loads(run("import", batch, "--json"))["outcome"] == "loaded"
+    judge_coupons()
+    assert outcomes() == {"C9": "enrolled"}
+    assert json.loads(customers("pending", "--json"))["pending"] == 1
+    assert "is settled" in customers("settle", "c2", "2", "--reason", "a typing error", "--by", "A. B.")

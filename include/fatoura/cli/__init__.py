@@ -18,6 +18,7 @@ from fatoura.errors import FatouraError
 _COMMANDS = {
     "calendar": "fatoura.cli.calendar:calendar",
     "coupons": "fatoura.cli.coupons:coupons",
+    "customers": "fatoura.cli.customers:customers",
     "cutoff": "fatoura.cli.cutoff:cutoff",
     "db": "fatoura.cli.database:db",
     "demo": "fatoura.cli.demo:demo",

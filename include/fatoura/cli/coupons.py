@@ -226,6 +226,16 @@ def check(ctx: click.Context, folder: str, as_json: bool) -> None:
     tell_checked(ctx, check_folder(COUPONS, folder), as_json=as_json)
 
 
+@coupons.command(name="import")
+@click.argument("folder")
+@JSON
+def import_(folder: str, as_json: bool) -> None:
+    """Load the batch of coupons in FOLDER, which may be any, with its manifest; the next intake judges it."""
+    from fatoura.enrolment.loading import load_coupons_batch
+
+    tell_loaded(load_coupons_batch(folder), as_json=as_json)
+
+
 @coupons.command()
 @MOST
 @UNMASKED
