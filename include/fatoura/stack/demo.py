@@ -6,6 +6,7 @@ Airflow through its API, and asks the project's own commands; it touches no tabl
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
@@ -417,10 +418,12 @@ class _Enrolment:
 def _noticed(sample: Path, expected: dict[str, Any], references: frozenset[str]) -> int:
     """Count the invoices of some customers for which the sample expects a message."""
     rows = {row for end in expected["rows"] if end["bucket"] == "noticed" for row in end["row_numbers"]}
-    with (sample / "invoices.csv").open(encoding="utf-8", errors="replace") as file:
-        header = next(file).rstrip().split(",")
-        at = header.index("customer_reference")
-        return sum(line.split(",")[at] in references for row, line in enumerate(file, start=1) if row in rows)
+    with (sample / "invoices.csv").open(encoding="utf-8", errors="replace", newline="") as file:
+        return sum(
+            invoice["customer_reference"] in references
+            for row, invoice in enumerate(csv.DictReader(file), start=1)
+            if row in rows
+        )
 
 
 def _command(*arguments: tuple[str, ...], environment: dict[str, str] | None = None) -> str:
