@@ -14,7 +14,7 @@ what stands, in one transaction; a number is welcomed once; the files say what s
 | `take` | loads all complete feeds of customers, then all complete batches of coupons, from the landing folder. One that is refused stops no other | the landing folder or the database cannot be reached; the next look tries again |
 | `judge` | takes up what became of earlier welcome messages, then judges all coupons that are new, told otherwise, or waiting | read the log; the next look does what is missing |
 | `plan` | plans the welcome messages; asks for a run of `welcome_messages` when some can go out | a text does not fit its segments: the message names coupons |
-| `write_lists` | writes `corrections.csv` and `unreachable.csv` for the clerks, below `var/enrolment` | a full disk, a folder without permission: mend it; the next look writes them |
+| `write_lists` | writes `corrections` and `unreachable` for the clerks, as CSV and XLSX, below `var/enrolment` | a full disk, a folder without permission: mend it; the next look writes them |
 | `check_taken` | fails for batches and feeds that were refused: once for each and for what is wrong with it | the message names batch, file, row and field: have it taken away, or a good one put into its place. Nothing is to be cleared: the next look takes it |
 
 What clerks do with the files, and by which commands they decide, stands in `docs/enrolment.md`.

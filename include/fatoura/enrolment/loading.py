@@ -52,6 +52,7 @@ COUPONS = Content(
     endings=(".csv", ".xlsx"),
     kept=as_kept,
     bad_rows_share=lambda: get_settings().guard_bad_coupons_share,
+    bad_rows_setting="FATOURA_GUARD_BAD_COUPONS_SHARE",
 )
 
 

@@ -69,6 +69,7 @@ class Content(Generic[M]):
     :param endings: of the files that parts may be.
     :param kept: how a row that is set aside is kept: sealed, where it holds a number.
     :param bad_rows_share: how many of its rows may break a rule; none: the setting of all feeds.
+    :param bad_rows_setting: what that is set by.
     """
 
     name: ContentName
@@ -92,6 +93,7 @@ class Content(Generic[M]):
     endings: tuple[str, ...] = (".csv",)
     kept: Callable[[Mapping[str, Any], str | None], Mapping[str, Any]] = _as_it_came
     bad_rows_share: Callable[[], float] | None = None
+    bad_rows_setting: str = "FATOURA_GUARD_BAD_ROWS_SHARE"
 
     @property
     def subject(self) -> str:

@@ -126,7 +126,7 @@ def _load(connection: Connection, content: Content[M], delivery: Delivery[M]) ->
     known = _leave_out_known_flaws(connection, content, delivery.location) if delivery.recurring else 0
     set_aside = connection.scalar(text("SELECT count(*) FROM incoming WHERE reasons IS NOT NULL")) or 0
     if set_aside > allowed_flaws(content, reading.rows):
-        raise _too_many(connection, subject, reading.rows, set_aside)
+        raise _too_many(connection, content, reading.rows, set_aside, subject)
     feed = _register(connection, content, delivery, manifest)
     values = {"feed": feed.id, "content": content.name, "told": TOLD}
     connection.execute(text(_KEEP_SET_ASIDE), values)
@@ -250,7 +250,9 @@ def _leave_out_known_flaws(connection: Connection, content: Content[Any], locati
     ).rowcount
 
 
-def _too_many(connection: Connection, subject: str, rows: int, set_aside: int) -> FeedRefused:
+def _too_many(
+    connection: Connection, content: Content[Any], rows: int, set_aside: int, subject: str
+) -> FeedRefused:
     found = connection.execute(
         text("SELECT reason, count(*) FROM incoming, unnest(reasons) reason GROUP BY 1 ORDER BY 2 DESC, 1")
     ).all()
@@ -258,7 +260,7 @@ def _too_many(connection: Connection, subject: str, rows: int, set_aside: int) -
     return FeedRefused(
         subject,
         [
-            f"{set_aside:,} of {rows:,} rows break a rule ({told}), more than FATOURA_GUARD_BAD_ROWS_SHARE "
+            f"{set_aside:,} of {rows:,} rows break a rule ({told}), more than {content.bad_rows_setting} "
             "allows: it is the form that is wrong, not the rows; correct it and deliver it again"
         ],
         _first_set_aside(connection),
