@@ -270,17 +270,19 @@ _MESSAGES = (
 # The last day of each month, and each of the last eighty.
 _COUNTS = """
 INSERT INTO subscriber_count (day, state, channel, language, district, subscribers)
-SELECT day, CASE WHEN EXISTS (
-        SELECT FROM fee_charge c WHERE c.customer_reference = l.reference AND c.lapsed_on <= day
-            AND (c.state <> 'paid' OR c.covered_from > day)
-    ) THEN 'lapsed' WHEN unreachable <= day THEN 'suspended' ELSE 'active' END,
-    l.channel, l.language, l.district, count(*)
-FROM (
+WITH counted AS MATERIALIZED (
     SELECT CAST(day AS date) AS day
     FROM generate_series(CAST(:today AS date) - :days, CAST(:today AS timestamp), '1 day') day
     WHERE day > CAST(:today AS date) - 80 OR extract(day FROM day + interval '1 day') = 1
-) d
-JOIN life l ON l.began <= day AND (l.ended IS NULL OR l.ended > day)
+), lapse AS MATERIALIZED (
+    SELECT DISTINCT day, customer_reference AS reference FROM counted
+    JOIN fee_charge ON lapsed_on <= day AND (state <> 'paid' OR covered_from > day)
+)
+SELECT day, CASE WHEN lapse.reference IS NOT NULL THEN 'lapsed' WHEN unreachable <= day THEN 'suspended'
+        ELSE 'active' END,
+    l.channel, l.language, l.district, count(*)
+FROM counted JOIN life l ON l.began <= day AND (l.ended IS NULL OR l.ended > day)
+LEFT JOIN lapse USING (day, reference)
 GROUP BY 1, 2, 3, 4, 5
 """
 

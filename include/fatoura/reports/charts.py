@@ -288,8 +288,8 @@ def _stacked(parts: Sequence[Part], floor: float, scale: float) -> list[tuple[st
     for part in parts:
         if part.value:
             start, reached = reached, reached + part.value
-            edges = floor + start * scale, floor + reached * scale
-            shapes.append((part.style, min(edges), max(abs(edges[1] - edges[0]), 0.6)))
+            tall = max((reached - start) * abs(scale), 0.6)
+            shapes.append((part.style, floor + start * scale - (tall if scale < 0 else 0), tall))
     return shapes
 
 

@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fatoura.reports.charts import Column, Mark, Part, Tick, _widths, funnel, histogram, share_bar, timeline
+from fatoura.reports.charts import (
+    Column,
+    Mark,
+    Part,
+    Stack,
+    Tick,
+    _widths,
+    funnel,
+    histogram,
+    share_bar,
+    spark,
+    stacks,
+    timeline,
+)
 
 
 def parts_of(values: list[int]) -> list[Part]:
@@ -100,3 +113,43 @@ def test_a_timeline_stays_between_its_edges_and_its_hours_do_not_meet(sessions, 
         assert float(rectangle.attrib["y"]) > 0
     starts = [percent(text.attrib["x"]) for text in svg.findall("text[@class='tick']")]
     assert all(second - first >= 20 for first, second in pairwise(starts))
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.tuples(
+            st.lists(st.integers(0, 10**6), min_size=3, max_size=3),
+            st.lists(st.integers(0, 10**6), min_size=2, max_size=2),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_stacks_stand_on_their_axis_and_hang_below_it(columns):
+    drawn = [column and Stack(parts_of(column[0]), "a month", parts_of(column[1])) for column in columns]
+    svg = ElementTree.fromstring(stacks(drawn, "stacks", ticks=[Tick(50, "07/26")], levels=[(1, "1")]))
+    floor = float(svg.find("line[@class='axis']").attrib["y1"])
+    groups = svg.findall("g")
+    assert len(groups) == sum(column is not None for column in columns)
+    for group, (up, down) in zip(groups, filter(None, columns), strict=True):
+        rectangles = group.findall("rect")
+        assert len(rectangles) == sum(value > 0 for value in (*up, *down))
+        above = sum(float(one.attrib["y"]) < floor - 0.01 for one in rectangles)
+        assert above == sum(value > 0 for value in up)
+        for one in rectangles:
+            assert float(one.attrib["y"]) > 0
+            assert float(one.attrib["y"]) + float(one.attrib["height"]) <= float(svg.attrib["height"])
+
+
+def test_a_limit_lies_within_the_chart_also_where_nothing_reaches_it():
+    chart = stacks([Stack(parts_of([3]), "a month")], "cost", ticks=[], levels=[], limit=(83, "the fee"))
+    svg = ElementTree.fromstring(chart)
+    assert float(svg.find("line[@class='limit']").attrib["y1"]) == 20
+    assert svg.find("text[@class='limit']").text == "the fee"
+
+
+@given(st.lists(st.none() | st.integers(0, 10**9), max_size=40))
+def test_a_spark_shows_what_is_not_nothing(values):
+    svg = ElementTree.fromstring(spark(values, "by month"))
+    assert len(svg.findall("rect")) == sum(bool(value) for value in values)
