@@ -119,6 +119,15 @@ async def test_each_of_several_codes_that_are_asked_for_over_time_leaves_at_once
     assert sorted(sandbox.accepted.values()) == [1] * 4
 
 
+async def test_what_is_due_is_made_a_moment_later_so_that_the_next_page_cannot_be_timed(monkeypatch):
+    monkeypatch.setattr("fatoura.site.sending._MOMENT", (0.5, 0.5))
+    asked()
+    async with Sandbox(SandboxOptions(port=0, receipts=0)) as sandbox, running(sandbox.port):
+        await asyncio.sleep(0.3)
+        assert messages() == []
+        await until(lambda: states() == {"accepted"})
+
+
 async def test_codes_pass_bills_and_bills_keep_to_their_window():
     plan_notices(300)
     async with Sandbox(SandboxOptions(port=0, receipts=0)) as sandbox, running(sandbox.port):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import socket
 import time
 from collections import Counter
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
+# A code that is due keeps this process busy for some milliseconds. Whoever asks for it, and for the next page
+# at once, must not be able to tell by those: it is done a moment later, and nobody knows when.
+_MOMENT = (0.1, 0.6)
 _TIDY_SECONDS = 10.0
 _TRY_AGAIN_SECONDS = 2.0
 # A provider that refuses everything until it is mended is tried again, with what its connection says now.
@@ -93,7 +97,7 @@ class CodeSender:
         self._told = clock.now()
 
     def wake(self) -> None:
-        """Say that something was asked for: it is looked at now, not at the next look."""
+        """Say that something was asked for: it is looked at in a moment, not at the next look."""
         self._asked.set()
 
     def is_well(self) -> bool:
@@ -139,6 +143,9 @@ class CodeSender:
                     woken.clear()
 
     async def _judge(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(*_MOMENT)):
+                await self._stopping.wait()
         while counts := await asyncio.to_thread(judge):
             self._planned.set()
             await asyncio.to_thread(metrics.send, judged_points, counts)
