@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PRICE = 1_000
-ANNOUNCE, ANNOUNCED_FOR, CHARGE, BACK, GRACE = 60, 14, 31, 90, 90
+ANNOUNCE, ANNOUNCED_FOR, CHARGE, BACK, GRACE, ANSWERED = 60, 14, 31, 90, 90, 10
 OPEN = ("announced", "due", "filed", "accepted", "refused", "taken_back")
 OWED = ("due", "filed", "rejected", "accepted", "refused", "taken_back")
-LAPSES = ("filed", "accepted", "refused", "taken_back")
+LAPSES = ("accepted", "refused", "taken_back")
 RANK = ("filed", "rejected", "accepted", "refused")
 AT_THE_END = {"left": "nothing", "contract_ended": "months", "crossed_out": "everything", "erased": "nothing"}
 
@@ -69,6 +69,7 @@ class Charge:
     state: str = "announced"
     left: bool = False
     told: int | None = None
+    told_on: date | None = None
     grace: date | None = None
     owed: int = 0
     paid: int = 0
@@ -242,7 +243,7 @@ class Judge:
         for one in self.subscriptions:
             for charge in one.charges:
                 if charge.state == "due":
-                    charge.state, charge.told = "filed", charge.owed
+                    charge.state, charge.told, charge.told_on = "filed", charge.owed, self.today()
                     charge.grace = later(max(later(charge.start, -1), self.today()), GRACE)
 
     def waive_what_is_free(self) -> None:
@@ -353,7 +354,11 @@ class Judge:
             if applied and not charge.owed:
                 charge.state, newly = "paid", True
             else:
-                charge.state = max([charge.state, *said], key=_rank)
+                was, charge.state = charge.state, max([charge.state, *said], key=_rank)
+                assert charge.told_on is not None
+                assert charge.grace is not None
+                if was != charge.state == "accepted" and charge.told_on < later(self.today(), -ANSWERED):
+                    charge.grace = max(charge.grace, later(self.today(), GRACE))
         if paid or said & {"accepted", "refused"}:
             charge.credit_what_is_missing()
         right = (charge.paid, charge.back + charge.given)

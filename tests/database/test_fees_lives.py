@@ -122,6 +122,13 @@ def charged(on, reference: str = ONE) -> str:
     return f"F{number}"
 
 
+def accepted(on) -> str:
+    """Bring a subscription to its charge, which the billing system has accepted."""
+    charge = charged(on)
+    load_answers("0", answer(charge, "accepted"))
+    return charge
+
+
 def lapsed(on) -> str:
     """Bring a subscription to its lapse on 1 October: grace ends 29 September."""
     charge = charged(on)
@@ -553,10 +560,10 @@ def test_answers_about_what_nobody_knows_are_findings_and_book_nothing(on):
 
 
 def test_nobody_lapses_before_the_grace_is_over_and_answers_are_known_beyond_it(on):
-    charge = charged(on)
+    accepted(on)
     assert charges("grace_until") == [(date(2027, 9, 29),)]
     on("2027-09-29")
-    load_answers("a", answer(charge, "accepted"))
+    load_answers("a")
     assert run()["lapsed"] == 0
     on("2027-10-01")
     assert run()["lapsed"] == 0
@@ -566,8 +573,26 @@ def test_nobody_lapses_before_the_grace_is_over_and_answers_are_known_beyond_it(
     assert news("kind, state")[-1] == ("subscription_lapsed", "delivered")
 
 
-def test_nobody_lapses_while_an_answer_about_the_charge_waits_for_somebody(on):
+@pytest.mark.parametrize("first", [None, "rejected"])
+def test_nobody_lapses_for_what_is_not_accepted_and_the_grace_counts_from_when_it_is_late(on, first):
     charge = charged(on)
+    if first:
+        load_answers("a", answer(charge, first))
+    on("2027-11-01")
+    load_answers("b")
+    assert run()["lapsed"] == 0
+    load_answers("c", answer(charge, "accepted"))
+    assert run()["lapsed"] == 0
+    on("2028-01-30")
+    load_answers("d")
+    assert run()["lapsed"] == 0
+    on("2028-02-01")
+    load_answers("e")
+    assert run()["lapsed"] == 1
+
+
+def test_nobody_lapses_while_an_answer_about_the_charge_waits_for_somebody(on):
+    charge = accepted(on)
     on("2027-10-01")
     load_answers("a", answer(charge, "paid", 400))
     assert run()["lapsed"] == 0
@@ -576,7 +601,7 @@ def test_nobody_lapses_while_an_answer_about_the_charge_waits_for_somebody(on):
 
 
 def test_nobody_lapses_while_a_row_about_the_charge_is_set_aside_or_a_feed_is_refused(on):
-    charge = charged(on)
+    charge = accepted(on)
     on("2027-10-01")
     load_answers("a", answer(charge, "paid", "one dinar"))
     assert run()["lapsed"] == 0
@@ -611,7 +636,7 @@ def test_who_pays_after_the_lapse_is_back_for_a_whole_year_from_that_day_on(on):
 
 
 def test_nobody_is_told_of_a_lapse_after_paying(on):
-    charge = charged(on)
+    charge = accepted(on)
     on("2027-10-01")
     load_answers("a")
     run(send=False)

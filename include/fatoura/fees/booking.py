@@ -97,6 +97,7 @@ SELECT refund.*, least(back, owed_back_millimes + excess) AS back_ordered,
     END AS next_state
 FROM refund
 """
+# Accepted late, its customer was asked late: the grace counts from then.
 _MOVE = f"""
 WITH moved AS (
     UPDATE fee_charge c
@@ -104,6 +105,9 @@ WITH moved AS (
         state_since = CASE WHEN c.state = a.next_state THEN c.state_since ELSE CAST(:now AS timestamptz) END,
         owed_millimes = c.owed_millimes - a.applied, paid_millimes = a.paid_total,
         owed_back_millimes = c.owed_back_millimes + a.excess,
+        grace_until = CASE WHEN a.next_state = 'accepted' AND a.state <> 'accepted'
+                AND c.told_on < CAST(:day AS date) - CAST(:within AS int)
+            THEN greatest(c.grace_until, CAST(:day AS date) + CAST(:grace AS int)) ELSE c.grace_until END,
         paid_on = CASE WHEN c.state <> 'paid' AND a.next_state = 'paid' THEN CAST(:day AS date)
             ELSE c.paid_on END,
         covered_from = CASE WHEN c.state <> 'paid' AND a.next_state = 'paid' THEN {COVERED_FROM}
@@ -226,7 +230,12 @@ def book(connection: Connection, touched: str, moment: Moment) -> Booked:
     connection.execute(text("DROP TABLE IF EXISTS fee_answer"))
     connection.execute(text(_ANSWERS.format(touched=touched)))
     connection.execute(text("ANALYZE fee_answer"))
-    values: dict[str, Any] = {**moment.values, "grace": fee_rules_on(moment.day).grace_days}
+    rules = fee_rules_on(moment.day)
+    values: dict[str, Any] = {
+        **moment.values,
+        "grace": rules.grace_days,
+        "within": rules.answered_within_days,
+    }
     moved: Counter[str] = Counter()
     back = 0
     for state, count, returned in connection.execute(text(_MOVE), values):

@@ -167,6 +167,7 @@ class _Told:
         for charge in charges:
             yield from _of_charge(charge)
         yield from self._entries()
+        yield from self._credits()
         yield from self._answers()
         yield from self._messages()
         for row in self._rows("SELECT * FROM fee_waiver WHERE customer_reference = :reference ORDER BY id"):
@@ -208,6 +209,19 @@ class _Told:
                 case _:
                     said = f"{told} was given up, because {words.because(row.because)}"
             yield _at(row.booked_at, f"Charge {MARK}{row.charge_id}: {said} (by {row.booked_by}).")
+
+    def _credits(self) -> Iterator[Event]:
+        rows = self._rows(
+            "SELECT t.charge_id, t.amount_millimes, f.name, f.made_at FROM fee_credit t "
+            "JOIN fee_file f ON f.id = t.file_id JOIN fee_charge c ON c.id = t.charge_id "
+            "WHERE c.subscription_id = :id ORDER BY t.id"
+        )
+        for row in rows:
+            yield _at(
+                row.made_at,
+                f"Charge {MARK}{row.charge_id}: the billing system is told to take "
+                f"{words.amount(row.amount_millimes)} off, in file {row.name}.",
+            )
 
     def _answers(self) -> Iterator[Event]:
         rows = self._rows(
@@ -290,6 +304,8 @@ class _Told:
             )
         elif charge.state == ChargeState.DUE:
             yield f"The next file for the billing system tells of {name}."
+        elif charge.state == ChargeState.FILED:
+            yield f"The billing system has to accept {name}: the subscription does not lapse before."
         elif charge.state in LAPSES and charge.lapsed_on is None:
             known = known_day(self.connection)
             until = f"known up to {say_day(known)}" if known else "not known, so nobody lapses"

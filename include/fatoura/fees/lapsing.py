@@ -1,9 +1,9 @@
 """Lets subscriptions lapse whose fee was not paid when the grace is over. Called by the monthly run.
 
-A lapsed subscription gets no new bills; what it was told of is still warned about. Nobody lapses as long as
-it is not known whether a payment is under way: before the billing system has said that its answers are
-complete beyond the grace, while a feed of them is refused, or while an answer about the charge waits for
-somebody.
+A lapsed subscription gets no new bills; what it was told of is still warned about. Nobody lapses for a charge
+that the billing system has not taken on, nor as long as it is not known whether a payment is under way:
+before the billing system has said that its answers are complete beyond the grace, while a feed of them is
+refused, or while an answer about the charge waits for somebody.
 """
 
 from __future__ import annotations

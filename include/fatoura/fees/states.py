@@ -77,9 +77,9 @@ OWED = frozenset(
 OPEN = (OWED | {ChargeState.ANNOUNCED}) - {ChargeState.REJECTED}
 """No further year of its subscription is announced meanwhile."""
 
-LAPSES = frozenset({ChargeState.FILED, ChargeState.ACCEPTED, ChargeState.REFUSED, ChargeState.TAKEN_BACK})
-"""For want of such a charge a subscription lapses, once its grace is over. Not for one that was rejected: its
-customer was never asked."""
+LAPSES = frozenset({ChargeState.ACCEPTED, ChargeState.REFUSED, ChargeState.TAKEN_BACK})
+"""For want of such a charge a subscription lapses, once its grace is over. Not for one that was rejected or
+has no answer: its customer was never asked."""
 
 
 def may_move(old: ChargeState, new: ChargeState) -> bool:

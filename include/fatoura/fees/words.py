@@ -109,9 +109,10 @@ def say_rules(rules: FeeRules) -> list[str]:
         f"{rules.announced_for_days} days have passed.",
         f"A year that began more than {rules.back_dated_days} days ago is not charged: it counts from today "
         "on instead.",
-        f"A subscription lapses when its fee is unpaid {rules.grace_days} days after the year's first day, "
-        "and after the billing system was told; not before its answers are known up to then.",
         f"The billing system has {rules.answered_within_days} days to answer for a charge.",
+        f"A subscription lapses when its fee is unpaid {rules.grace_days} days after the year's first day, "
+        "after the billing system was told, and after it accepted the charge if it did so late; not before "
+        "its answers are known up to then, and never for a charge that it has not accepted.",
         *([f"{trial} nothing for years that begin up to {say_day(rules.trial.until)}."] if trial else []),
         f"Exemptions: {', '.join(rules.exemptions) or 'none'}; a year that begins while one holds is free.",
         *(

@@ -199,7 +199,7 @@ def upgrade() -> None:
         "fee_charge",
         ["grace_until"],
         unique=False,
-        postgresql_where=sa.text("state IN ('filed', 'accepted', 'refused', 'taken_back')"),
+        postgresql_where=sa.text("state IN ('accepted', 'refused', 'taken_back')"),
     )
     op.create_table(
         "fee_credit",
