@@ -176,6 +176,11 @@ class Visitor:
         """The browser's cookies."""
         return self._client.cookies
 
+    @property
+    def headers(self) -> httpx.Headers:
+        """What its browser, or somebody before it, tells with each request."""
+        return self._client.headers
+
     def request(self, method: str, path: str, **more: Any) -> Page:
         """Ask for anything; only a page of the site is kept open."""
         return Page(asyncio.run(self._client.request(method, path, **more)))

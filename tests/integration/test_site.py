@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+import uvicorn
+from click.testing import CliRunner
 from sqlalchemy import event, text
 
 from fatoura import clock
+from fatoura.cli.site import site
 from fatoura.database import connect, get_engine
 from fatoura.notices.kinds import load_kind
 from fatoura.site import verifications as asking
@@ -744,6 +747,25 @@ def test_what_is_asked_for_too_often_is_refused_and_counted_by_what_it_shares(
     assert ask(reference="200000000", phone="+21690000001", address="41.0.0.1").status == (
         429 if what == "all" else 200
     )
+
+
+def test_a_client_s_address_is_what_a_trusted_proxy_says_and_nobody_else(configure, database, monkeypatch):
+    configure(database_url=database, now=NIGHT, site_limit_address="1/h", site_proxies="10.0.0.0/8")
+    given: dict = {}
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: given.update(app=app, **options))
+    assert CliRunner().invoke(site).exit_code == 0
+    config = uvicorn.Config(**given)
+    config.load()
+
+    def asked(number: int, by: str, claims: str) -> int:
+        visitor = Visitor(app=config.loaded_app, address=by)
+        visitor.headers["X-Forwarded-For"] = claims
+        visitor.open("manage")
+        return visitor.send(reference=f"10000000{number}", phone=f"2165000000{number}").status
+
+    assert [asked(0, "10.0.0.1", "197.0.0.1"), asked(1, "10.0.0.1", "197.0.0.2")] == [200, 200]
+    assert asked(2, "10.0.0.1", "41.0.0.1, 197.0.0.1") == 429  # the proxy saw the last one
+    assert [asked(3, "197.0.0.3", "41.0.0.2"), asked(4, "197.0.0.3", "41.0.0.3")] == [200, 429]
 
 
 def test_an_hour_later_one_may_ask_again_but_not_more_than_in_a_day(configure, database, later):
