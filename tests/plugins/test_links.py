@@ -1,19 +1,29 @@
 """Buttons on tasks in the UI, and the operators that bear them."""
 
+import shutil
 from datetime import date
 from types import SimpleNamespace
 
 import pytest
 
 from fatoura.errors import BadInput
+from fatoura.fees import renewing
+from fatoura.fees.balance import BooksDiffer
 from fatoura.ledger import LedgerBroken
 from fatoura.quality import data_docs_page
 from fatoura.reports.cutoff import cutoff_day_folder
+from fatoura.reports.subscriptions import subscription_report_folder
 from fatoura.reports.writer import report_folder
 from fatoura.settings import get_settings
 from operations.links import DataDocsLink, ReportLink, report_address
-from operations.stages import ValidateExtractOperator, WriteCutoffReportOperator, WriteReportOperator
+from operations.stages import (
+    ValidateExtractOperator,
+    WriteCutoffReportOperator,
+    WriteReportOperator,
+    WriteSubscriptionReportOperator,
+)
 from tests.deliveries import load, record
+from tests.fees import subscribe
 from tests.notices import run_sql
 from tests.plugins.conftest import RUN
 
@@ -65,6 +75,36 @@ def test_the_cycles_of_a_day_share_a_report(key):
     address = ReportLink().get_link(task(key), ti_key=None)
     assert address == f"{BASE}/fatoura/reports/cutoff/2026-06-29/report.html"
     assert report_address(cutoff_day_folder(date(2026, 6, 29)) / "report.html") == address
+
+
+@pytest.mark.parametrize("key", ["subscription-news-2026-07-01", "welcome-2026-07-31", "codes-2026-07-09"])
+def test_cycles_about_subscriptions_lead_to_the_page_of_their_month(key):
+    address = ReportLink().get_link(task(key), ti_key=None)
+    assert address == f"{BASE}/fatoura/reports/subscriptions/2026-07/report.html"
+    folder = subscription_report_folder(date(2026, 7, 1))
+    assert report_address(folder / "report.html") == address
+
+
+def test_the_pages_of_subscriptions_are_written_before_the_books_are_insisted_on(
+    database, configure, monkeypatch
+):
+    configure(database_url=database, now="2026-07-01T10:00:00+01:00")
+    subscribe()
+    cycle, _ = renewing.begin_run()
+    operator = WriteSubscriptionReportOperator(task_id="report", cycle=cycle)
+    counts = operator.execute({"run_id": RUN})
+    assert counts["subscribers"] == 1
+    for folder in (subscription_report_folder(date(2026, 7, 1)), subscription_report_folder()):
+        assert (folder / "report.html").is_file()
+
+    def insist(*_: object, **__: object) -> None:
+        raise BooksDiffer("charge F1: differs")
+
+    monkeypatch.setattr(renewing, "report", insist)
+    shutil.rmtree(subscription_report_folder())
+    with pytest.raises(BooksDiffer):
+        operator.execute({"run_id": RUN})
+    assert (subscription_report_folder() / "report.html").is_file()
 
 
 def test_the_day_of_a_report_is_today_when_nobody_says_another(configure):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -243,6 +244,18 @@ async def test_a_run_of_warnings_leads_to_the_page_of_its_day(client, reports):
     answer = await client.get(f"{URL_PREFIX}/runs/{RUN}/report")
     assert answer.headers["location"] == f"{URL_PREFIX}/reports/cutoff/2026-06-29/report.html"
     assert "Monday" in (await client.get(answer.headers["location"])).text
+
+
+async def test_the_list_leads_to_the_pages_of_subscriptions_the_service_first(client, reports):
+    assert "subscriptions/" not in (await client.get(f"{URL_PREFIX}/reports")).text
+    for name in ("2026-06", "2026-07", "service"):
+        (reports / "subscriptions" / name).mkdir(parents=True)
+        (reports / "subscriptions" / name / "report.html").write_text(f"<h1>{name}</h1>")
+    page = (await client.get(f"{URL_PREFIX}/reports")).text
+    found = re.findall(rf'href="({URL_PREFIX}/reports/subscriptions/[^"]*html)"', page)
+    assert [address.split("/")[-2] for address in found] == ["service", "2026-07", "2026-06"]
+    assert "<h1>service</h1>" in (await client.get(found[0])).text
+    assert f'href="{URL_PREFIX}/reports/subscriptions/2026-07/report.xlsx"' in page
 
 
 async def test_the_list_leads_to_the_providers_statements(client, tmp_path):

@@ -58,7 +58,7 @@ class Counted(NamedTuple):
     """How many of a code."""
 
     code: str
-    count: int
+    number: int
 
 
 class MonthOfEnrolment(NamedTuple):
@@ -214,7 +214,7 @@ def enrolment(connection: Connection, first: date, after: date) -> Enrolment:
         return [Counted(*row) for row in connection.execute(text(statement), span)]
 
     proven, unproven = connection.execute(text(_NUMBERS), span).one()
-    welcomes = Counter({State(code): count for code, count in counted(_WELCOMES)})
+    welcomes = Counter({State(code): number for code, number in counted(_WELCOMES)})
     return Enrolment(
         coupons=sorted(
             (Coupons(*row) for row in connection.execute(text(_COUPONS), span)),

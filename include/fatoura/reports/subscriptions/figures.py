@@ -442,7 +442,8 @@ def _at_days(connection: Connection, dimension: str, days: Sequence[date | None]
         ),
         {"days": [day for day in days if day]},
     )
-    found = {one.day: one for one in _by_day([counts.SubscriberGroup(*row[:2], int(row[2])) for row in rows])}
+    told = [counts.SubscriberGroup(day, group, int(subscribers)) for day, group, subscribers in rows]
+    found = {one.day: one for one in _by_day(told)}
     return [found.get(day) if day else None for day in days]
 
 
@@ -523,8 +524,10 @@ def _forgone(connection: Connection, first: date, after: date) -> list[Forgone]:
 
 def _answers(connection: Connection, first: date, after: date) -> list[Answers]:
     values = {"first": first, "after": after, "zone": clock.zone().key}
+    rows = connection.execute(text(_ANSWERS), values)
     found = {
-        row[0]: Answers(*row[:2], int(row[2]), row[3]) for row in connection.execute(text(_ANSWERS), values)
+        result: Answers(result, answers, int(millimes), unclear)
+        for result, answers, millimes, unclear in rows
     }
     order = ("accepted", "rejected", "paid", "refused", "refunded")
     return [found.get(result, Answers(result, 0, 0, 0)) for result in order]

@@ -155,6 +155,7 @@ def _render(template: str, figures: MonthFigures | ServiceFigures, words: Words,
                 for one in figures.left
             ],
             lost_share=lost_share,
+            signed=_signed,
             **more,
         )
     )
@@ -384,6 +385,11 @@ def _standings(rows: Sequence[Standing], dimension: str, words: Words) -> dict[s
 
 def _number(count: int | None, words: Words) -> str:
     return NO_VALUE if count is None else words.count(count)
+
+
+def _signed(millimes: int, words: Words) -> str:
+    """Write an amount with its sign."""
+    return f"{'−' if millimes < 0 else '+' if millimes else ''}{words.money(abs(millimes))}"
 
 
 def _amount(millimes: int, words: Words) -> str:
@@ -685,10 +691,10 @@ def _cost_chart(f: ServiceFigures, words: Words) -> dict[str, Any] | None:
     if not any(one.segments for one in f.costs):
         return None
     by_month: dict[date, dict[str, int]] = {}
-    for one in f.costs:
-        group = _PURPOSES.get(one.purpose, "of_subscriptions")
-        groups = by_month.setdefault(one.month, {})
-        groups[group] = groups.get(group, 0) + one.segments
+    for cost in f.costs:
+        group = _PURPOSES.get(cost.purpose, "of_subscriptions")
+        groups = by_month.setdefault(cost.month, {})
+        groups[group] = groups.get(group, 0) + cost.segments
     columns, names = [], {group: words("message_cost", group) for group in COST_GROUPS}
     churn = [one for one in f.churn if one.month >= f.costs_from]
     for one in churn:

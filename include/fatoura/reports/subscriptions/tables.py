@@ -82,7 +82,7 @@ def month_tables(f: MonthFigures, words: Words) -> list[Table]:
         Table(
             "resting",
             (Field("reason", "text", "suspended_because", 44), Field("subscriptions")),
-            [(one.code or "unknown", one.count) for one in f.enrolment.suspended],
+            [(one.code or "unknown", one.number) for one in f.enrolment.suspended],
         ),
         Table(
             "departures",
