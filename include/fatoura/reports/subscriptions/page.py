@@ -231,7 +231,7 @@ def _service_tiles(f: ServiceFigures, words: Words) -> list[tuple[str, str, str,
         (
             words.count(joined),
             words("subscription_tile", "joined_year"),
-            words("subscription_tile", "months", months=len(year)),
+            _in_months(len(year), words),
             "delivered",
         ),
         (
@@ -253,10 +253,16 @@ def _service_tiles(f: ServiceFigures, words: Words) -> list[tuple[str, str, str,
         (
             _dinars(cost, words),
             words("subscription_tile", "cost"),
-            words("subscription_tile", "months", months=min(len(f.months), 12)),
+            _in_months(len(year), words),
             "plain",
         ),
     ]
+
+
+def _in_months(months: int, words: Words) -> str:
+    if months == 1:
+        return words("subscription_tile", "one_month")
+    return words("subscription_tile", "months", months=months)
 
 
 def lost_share(lost: int, start: int, words: Words) -> str:
