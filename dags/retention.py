@@ -12,14 +12,14 @@ kept, the settings `FATOURA_KEEP_…` say; `docs/privacy.md` says by which law.
 | task | what it does | when it fails |
 |---|---|---|
 | `erase` | empties columns of rows that are older than their period, and drops the staged rows of extracts that are done with | the database is away: the next run goes on. Nothing else waits for it |
-| `remove_files` | removes files for clerks, landed batches of coupons and departures, lists, and logs of tasks; also when `erase` has failed | a file that may not be removed: the message names the folder; give it to the service's account |
+| `remove_files` | removes files for clerks, landed batches of coupons and departures, lists, and logs of tasks; whatever becomes of `erase` | a file that may not be removed: the message names the folder; give it to the service's account |
 
 **What Airflow itself keeps** it does not touch: runs, returned counts and rendered fields in its metadata. No number and
 no text is among them, but names of people who approved or refused. Purge it by hand, or by cron, where the scheduler
 runs: `airflow db clean --clean-before-timestamp "$(date -d '-90 days' +%F)" --skip-archive --yes`.
 """
 
-from airflow.sdk import CronTriggerTimetable, TriggerRule, dag, task
+from airflow.sdk import CronTriggerTimetable, dag, task
 from pendulum import datetime
 
 from fatoura.settings import get_settings
@@ -44,13 +44,14 @@ def retention():
 
         return erase_due()
 
-    @task(trigger_rule=TriggerRule.ALL_DONE)
+    @task
     def remove_files():
         from operations.privacy import remove_files_due
 
         return remove_files_due()
 
-    erase() >> remove_files()
+    erase()
+    remove_files()
 
 
 retention()

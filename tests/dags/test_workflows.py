@@ -204,6 +204,7 @@ def test_warnings_and_the_hand_over_run_at_the_hours_of_the_settings(bag):
         ("cutoff_warnings", settings.cutoff_warnings_at),
         ("cutoff_handover", settings.cutoff_handover_at),
         ("annual_fee_renewals", settings.fee_renewals_at),
+        ("retention", settings.retention_at),
     ):
         timetable = bag.dags[dag_id].timetable
         assert (timetable.expression, str(timetable.timezone)) == (at, settings.timezone)
@@ -271,3 +272,13 @@ def test_news_goes_out_in_the_cycle_of_the_day_on_which_it_was_planned(bag):
         task = renewals.get_task(task_id)
         cycle = task.partial_kwargs["cycle"] if task.is_mapped else task.cycle
         assert cycle == "{{ ti.xcom_pull(task_ids='plan')['cycle'] }}"
+
+
+# --- Privacy -----------------------------------------------------------------------------------------
+
+
+def test_files_are_removed_also_when_rows_could_not_be_erased_and_the_run_fails_all_the_same(bag):
+    retention = bag.dags["retention"]
+    assert {task.task_id for task in retention.tasks} == {"erase", "remove_files"}
+    # Neither follows the other: a run ends as its last tasks do.
+    assert not any(task.upstream_list or task.downstream_list for task in retention.tasks)
