@@ -266,6 +266,18 @@ def test_the_steps_of_a_month_follow_each_other(bag):
     assert {task.trigger_rule for task in renewals.tasks} == {"all_success"}
 
 
+def test_the_month_s_page_is_that_of_the_day_on_which_the_run_began(bag):
+    report = bag.dags["annual_fee_renewals"].get_task("report")
+    assert report.cycle == "{{ ti.xcom_pull(task_ids='take_up', key='cycle') }}"
+    assert [link.name for link in report.operator_extra_links] == ["Report"]
+
+
+def test_pages_are_refreshed_once_late_receipts_are_matched(bag):
+    refresh = bag.dags["report_refresh"]
+    for task_id in ("refresh", "refresh_cutoff", "refresh_subscriptions"):
+        assert refresh.get_task(task_id).upstream_task_ids == {"match_late_receipts"}
+
+
 def test_news_goes_out_in_the_cycle_of_the_day_on_which_it_was_planned(bag):
     renewals = bag.dags["annual_fee_renewals"]
     for task_id in ("send", "settle"):
