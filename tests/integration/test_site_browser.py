@@ -97,7 +97,7 @@ def steps(page: Any, url: str, language: str) -> Iterator[str]:
     send()
     yield "subscribe, empty"
     type_in(reference=REFERENCE, invoice=INVOICE, phone="71 123 456")
-    page.check("#agree")
+    page.check("#consent")
     send()
     yield "subscribe, a fixed line"
     type_in(phone=PHONE[4:])
@@ -139,7 +139,7 @@ def steps(page: Any, url: str, language: str) -> Iterator[str]:
     yield "manage, closed"
     go("subscribe")
     type_in(reference=REFERENCE, invoice=INVOICE, phone=OTHER[4:])
-    page.check("#agree")
+    page.check("#consent")
     send()
     type_in(code=last(OTHER))
     send()
@@ -157,7 +157,7 @@ def steps(page: Any, url: str, language: str) -> Iterator[str]:
     last(OTHER)
     go("subscribe")
     type_in(reference=REFERENCE, invoice=INVOICE, phone="20000003")
-    page.check("#agree")
+    page.check("#consent")
     send()
     type_in(code=last("+21620000003"))
     send()
@@ -174,7 +174,7 @@ def steps(page: Any, url: str, language: str) -> Iterator[str]:
     yield "limited"
 
 
-# What sticks out of the window, and what a finger can hardly hit.
+# What sticks out of the window, what a finger can hardly hit, what leads to no field.
 _FLAWS = """
 () => {
     const flaws = [], wide = document.documentElement.clientWidth;
@@ -188,6 +188,8 @@ _FLAWS = """
         if (element.getBoundingClientRect().height < 44)
             flaws.push(element.outerHTML.slice(0, 60) + ' is low');
     }
+    for (const link of document.querySelectorAll('.summary a'))
+        if (!document.querySelector(link.hash)) flaws.push(link.hash + ' leads nowhere');
     return flaws;
 }
 """
