@@ -28,6 +28,14 @@ log = logging.getLogger(__name__)
 LIVES = int(os.environ.get("FEE_LIVES", "0"))
 
 
+REACHED = {
+    *("accepted", "paid", "waived", "withdrawn", "killed", "finding wrong_amount"),
+    *("subscription lapsed", "subscription ended"),
+}
+RARE = {"rejected", "refused", "refunded", "taken_back", "finding contradicts", "finding waits_for_payment"}
+"""What many lives have to meet beside what few do."""
+
+
 def live(lives: int, *phases: Phase) -> None:
     """Let lives be lived; without `FEE_LIVES` the same ones each time."""
 
@@ -58,9 +66,8 @@ def test_random_lives_follow_the_rules_and_their_books_balance(database):
     live(LIVES or 5)
     told = ", ".join(f"{what} {times}" for what, times in sorted(FeeLives.reached.items()))
     log.info("reached: %s", told)
-    assert {"paid", "waived", "withdrawn", "subscription lapsed", "subscription ended"} <= set(
-        FeeLives.reached
-    ), told
+    missing = REACHED.union(RARE if LIVES >= 50 else ()) - set(FeeLives.reached)
+    assert 0 < LIVES < 50 or not missing, f"not reached: {missing}, but {told}"
 
 
 FAULTS: dict[str, tuple[ModuleType, str, str, str]] = {
