@@ -390,12 +390,16 @@ WITH message AS (
     SELECT coalesce(m.messages, 0) AS messages, coalesce(m.segments, 0) AS segments,
         coalesce(m.segments, 0) * :price AS cost, coalesce(f.kept, 0) AS kept
     FROM message m FULL JOIN fee f USING (subscription_id)
+), summed AS (
+    SELECT width_bucket(cost, CAST(:bounds AS bigint[])) AS number, count(*) AS subscriptions,
+        sum(messages) AS messages, sum(segments) AS segments, sum(cost) AS cost, sum(kept) AS kept
+    FROM each GROUP BY 1
 )
-SELECT bound, count(each.cost), coalesce(sum(messages), 0), coalesce(sum(segments), 0),
-    coalesce(sum(cost), 0), coalesce(sum(kept), 0)
-FROM unnest(CAST(:bounds AS bigint[]), CAST(:nexts AS bigint[])) AS class (bound, next)
-LEFT JOIN each ON each.cost >= class.bound AND each.cost < class.next
-GROUP BY bound ORDER BY bound
+SELECT bound, coalesce(subscriptions, 0), coalesce(messages, 0), coalesce(segments, 0), coalesce(cost, 0),
+    coalesce(kept, 0)
+FROM unnest(CAST(:bounds AS bigint[])) WITH ORDINALITY AS class (bound, number)
+LEFT JOIN summed USING (number)
+ORDER BY bound
 """
 
 
@@ -415,7 +419,6 @@ def costs_against_fees(
             "last_day": last,
             "price": get_settings().segment_price_millimes,
             "bounds": list(bounds),
-            "nexts": [*bounds[1:], 2**62],
         },
     )
     return [CostClass(*map(int, row)) for row in rows]
