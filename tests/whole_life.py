@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from fatoura import clock
+from fatoura.cutoff.list_files import write_list_files
+from fatoura.cutoff.lists import ListKind, list_letters
 from fatoura.cycles.keys import ExtractKey
 from fatoura.database import begin, connect
 from fatoura.feeds.taking import take_feeds
@@ -23,6 +25,7 @@ from fatoura.phones_at_rest import opened, sealed
 from fatoura.receipts.intake import RawReceipt, store
 from fatoura.receipts.matching import match_receipts
 from fatoura.reports.cutoff.writer import write_cutoff_cycle_report, write_cutoff_day_report
+from fatoura.reports.subscriptions.writer import write_subscription_reports
 from fatoura.reports.writer import write_report
 from fatoura.settings import get_settings
 from fatoura.statements.comparing import compared
@@ -34,6 +37,7 @@ from fatoura.subscriptions.leaving import leave_by_clerk
 from tests.billed import bill, fresh, invoice, run_day, send
 from tests.coupons import ANNA, BOB, CORA, coupon, enrol, load_customers
 from tests.departures import departure, write_departures
+from tests.fees import run as announce_fees
 from tests.notices import notices, register_gateway, run_sql
 from tests.statements import detail, line
 
@@ -90,10 +94,18 @@ def live(folder: Path) -> None:
 
 
 def warn() -> None:
-    """Warn those who have not paid, the clock set to the day."""
+    """Warn those who have not paid, the clock set to the day; list letters, and announce a fee."""
     fresh()
     run_day()
     send()
+    list_letters()
+    write_list_files(ListKind.LETTERS, clock.today())
+    run_sql(
+        "UPDATE subscription SET began_on = '2026-05-20', paid_until = '2026-07-31' "
+        "WHERE customer_reference = :who",
+        who=BOB,
+    )
+    announce_fees()
 
 
 def leave() -> None:
@@ -148,6 +160,7 @@ def write_reports() -> dict[str, str]:
     write_cutoff_cycle_report("2026-05-T1")
     with compared("fatoura_sms", Period(2026, 5)) as statement:
         write_statement_report(statement)
+    write_subscription_reports(clock.today())
     reports = get_settings().reports
     return {
         str(path.relative_to(reports)): _PASSING.sub("", path.read_text("utf-8-sig"))

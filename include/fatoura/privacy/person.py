@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from fatoura.errors import BadInput
+from fatoura.fees.books import MARK
 from fatoura.phones_at_rest import PREFIX, opened, stored_forms
 from fatoura.privacy.files import clerks_folders, files_in
 from fatoura.references import is_reference
@@ -68,11 +69,13 @@ ROWS: dict[str, str] = {
     "SELECT FROM statement_match m "
     "WHERE (m.statement_id, m.line) = (statement_line.statement_id, statement_line.message))",
     **dict.fromkeys(("payment", "cutoff_decision", "cutoff_list_line"), _BY_INVOICE),
-    **dict.fromkeys(("fee_credit", "fee_result"), _BY_CHARGE),
+    "fee_credit": _BY_CHARGE,
+    "fee_result": "charge_id = ANY(:told_charges)",
     "fee_entry": f"{_BY_CHARGE} OR subscription_id = ANY(:subscriptions)",
     "rejected_row": _NAMED.format("fields"),
     "set_aside_row": f"{_BY_REFERENCE} OR {_BY_INVOICE} OR {_NAMED.format('fields')} "
-    f"OR {_BY_NUMBER.format('fields')}",
+    f"OR {_BY_NUMBER.format('fields')} "
+    "OR content = 'fee_results' AND fields ->> 'charge_id' = ANY(:told_charges)",
     "superseded_row": f"{_BY_INVOICE} OR {_NAMED.format('was')}",
 }
 """The rows of one customer, by table: a condition on `Person.values`."""
@@ -125,6 +128,7 @@ class Person:
             "notices": self.notices,
             "coupons": self.coupons,
             "charges": self.charges,
+            "told_charges": [f"{MARK}{one}" for one in self.charges],
             "numbers": [stored for form in forms for stored in stored_forms(form)],
         }
 
