@@ -34,29 +34,15 @@ _LIMITS = {f"site_limit_{what}": "100000000/h" for what in ("phone", "reference"
 _MARK = "<script>fuzz()</script>"
 
 
-def _either(*wanted: str, pattern: str) -> dict[str, Any]:
-    """Describe a field: what is there, what looks like it, what tries to break out, and any text."""
-    return {
-        "anyOf": [
-            {
-                "type": "string",
-                "enum": [*wanted, _MARK, f'">{_MARK}', "'; DROP TABLE verification; --", "{{7*7}}"],
-            },
-            {"type": "string", "pattern": pattern},
-            {"type": "string", "maxLength": 250},
-        ]
-    }
-
-
-FIELDS: dict[str, dict[str, Any]] = {
-    "token": {"type": "string", "enum": [TOKEN]},
-    "reference": _either(reference(1), "10000 000 1", pattern=r"^[0-9]{9}$"),
-    "invoice": _either("F-1", "f-2", pattern=r"^[A-Z0-9][A-Z0-9/-]{0,31}$"),
-    "phone": _either("+21690000001", "20 000 001", "71 123 456", pattern=r"^[+]?(216)?[0-9]{8}$"),
-    "language": _either("ar", "fr", pattern="^[a-z]{2}$"),
-    "consent": _either("yes", pattern="^[a-z]{2,3}$"),
-    "wording": _either("web-1", pattern="^web-[0-9]$"),
-    "code": _either("123456", pattern="^[0-9]{6}$"),
+# Of each field what the site takes, and what looks like it.
+FIELDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "reference": ((reference(1), "10000 000 1"), r"^[0-9]{9}$"),
+    "invoice": (("F-1", "f-2"), r"^[A-Z0-9][A-Z0-9/-]{0,31}$"),
+    "phone": (("+21690000001", "20 000 001"), r"^[+]?(216)?[0-9]{8}$"),
+    "language": (("ar", "fr"), "^[a-z]{2}$"),
+    "consent": (("yes",), "^[a-z]{2,3}$"),
+    "wording": (("web-1",), "^web-[0-9]$"),
+    "code": (("123456",), "^[0-9]{6}$"),
 }
 FORMS: dict[str, tuple[str, ...]] = {
     "subscribe": ("reference", "invoice", "phone", "language", "consent", "wording"),
@@ -85,6 +71,36 @@ _ANSWERS = {
 }
 
 
+def _wild(name: str) -> dict[str, Any]:
+    """Describe a field: what looks like what is wanted, what tries to break out, and any text."""
+    hostile = [_MARK, f'">{_MARK}', "'; DROP TABLE verification; --", "{{7*7}}", "", "71 123 456"]
+    return {
+        "anyOf": [
+            {"type": "string", "pattern": FIELDS[name][1]},
+            {"type": "string", "enum": hostile},
+            {"type": "string", "maxLength": 250},
+        ]
+    }
+
+
+def _form(names: tuple[str, ...]) -> dict[str, Any]:
+    """Describe a form: as it should be, with each one field wild, and with all of them."""
+
+    def with_wild(*wild: str) -> dict[str, Any]:
+        fields = {
+            name: _wild(name) if name in wild else {"type": "string", "enum": list(FIELDS[name][0])}
+            for name in names
+        }
+        return {
+            "type": "object",
+            "properties": {"token": {"type": "string", "enum": [TOKEN]}, **fields},
+            "required": ["token", *(name for name in names if name not in wild)],
+            "additionalProperties": False,
+        }
+
+    return {"anyOf": [with_wild(), *(with_wild(name) for name in names), with_wild(*names)]}
+
+
 def description() -> dict[str, Any]:
     """Return the site's pages and forms as OpenAPI tells such things."""
     paths: dict[str, dict[str, Any]] = {}
@@ -96,11 +112,7 @@ def description() -> dict[str, Any]:
             ]
             paths.setdefault(f"/{language}/{place}", {})["get"] = {"parameters": query, "responses": _ANSWERS}
         for place, names in FORMS.items():
-            form = {
-                "type": "object",
-                "properties": {name: FIELDS[name] for name in ("token", *names)},
-                "required": ["token"],
-            }
+            form = _form(names)
             paths.setdefault(f"/{language}/{place}", {})["post"] = {
                 "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": form}}},
                 "responses": _ANSWERS,
