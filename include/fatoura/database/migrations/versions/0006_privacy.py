@@ -3,6 +3,8 @@
 Revision: 0006
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -13,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 
-def _instant(name: str, **options: object) -> sa.Column:
+def _instant(name: str, **options: Any) -> "sa.Column[Any]":
     return sa.Column(name, sa.DateTime(timezone=True), **options)
 
 
