@@ -397,7 +397,7 @@ ACTIONS = {
     # The clock, and the product's steps.
     **{"month_passes": 16, "days_pass": 2, "leap": 1, "run_killed": 1, "keep": 2},
     # The billing system.
-    **{"answers": 24, "deliver": 4},
+    **{"answers": 24, "deliver": 4, "after_all": 2},
     # Customers and clerks.
     **{"subscribe": 2, "subscribe_again": 3, "suspend": 1, "leave": 1, "contract_ends": 1},
     **{"waive": 1, "end_waiver": 1, "give_back": 4, "correct": 4},
@@ -637,23 +637,25 @@ class FeeLives(RuleBasedStateMachine):
 
     def correct(self) -> None:
         if found := self._charge(*OWED, "paid", "refunded", "waived"):
-            one, charge = found
-            held = charge.owed or charge.paid - charge.back - charge.given
-            new = self._one_of(0, max(held // 2, 1))
-            try:
-                correct(f"F{charge.number}", new, reason="wrong price", by="Sonia")
-            except BadInput:
-                assert charge.state not in (*OWED, "paid") or new >= held
-                return
-            if charge.owed and not new:
-                self.judge.forgo(charge, "waived")
-                self.judge.cover(one, [charge])
-            elif charge.owed:
-                charge.owed = new
-                charge.credit(held - new)
-                charge.entry("credited", "receivable", held - new)
-            else:
-                self.judge.give_back(charge, held - new)
+            self._lower(*found)
+
+    def _lower(self, one: Subscription, charge: Charge) -> None:
+        held = charge.owed or charge.paid - charge.back - charge.given
+        new = self._one_of(0, max(held // 2, 1))
+        try:
+            correct(f"F{charge.number}", new, reason="wrong price", by="Sonia")
+        except BadInput:
+            assert charge.state not in (*OWED, "paid") or new >= held
+            return
+        if charge.owed and not new:
+            self.judge.forgo(charge, "waived")
+            self.judge.cover(one, [charge])
+        elif charge.owed:
+            charge.owed = new
+            charge.credit(held - new)
+            charge.entry("credited", "receivable", held - new)
+        else:
+            self.judge.give_back(charge, held - new)
 
     # --- The billing system
 
@@ -674,6 +676,18 @@ class FeeLives(RuleBasedStateMachine):
             amount = self._one_of(*[right] * 6, max(right - charge.credits, 1), right + 7, 333)
             self._tell(charge, result, amount)
         if self._one_of(True, True, False):
+            self.deliver()
+
+    def after_all(self) -> None:
+        """The billing system rejects a charge, a clerk lowers it, and it is charged after all."""
+        if found := self._charge("filed", "rejected"):
+            _, charge = found
+            assert charge.told is not None
+            if charge.state == "filed":
+                self.now += timedelta(minutes=1)
+                self._load([answer(f"F{charge.number}", "rejected", charge.told)])
+            self._lower(*found)
+            self._tell(charge, self._one_of("accepted", "paid", "refused"), charge.told)
             self.deliver()
 
     def _tell(self, charge: Charge, result: str, amount: int) -> None:
