@@ -6,6 +6,7 @@ between the two. Sealing an installation that runs is measured by itself.
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -38,8 +39,8 @@ def measure(ground: Ground, rows: int, runs: int) -> list[Measure]:
     found: dict[str, list[float]] = defaultdict(list)
     for number in range(1, runs + 1):
         for name, template, settings in (("open", _OPEN, {}), ("sealed", _SEALED, {"phone_key_file": key})):
-            for step, seconds in _once(ground, rows, template, settings).items():
-                found[f"{step} {name}"].append(seconds)
+            for step, value in _once(ground, rows, template, settings).items():
+                found[f"{step} {name}"].append(value)
         ground.say(
             f"sealing, run {number} of {runs}: "
             + ", ".join(
@@ -48,17 +49,24 @@ def measure(ground: Ground, rows: int, runs: int) -> list[Measure]:
             )
         )
 
-    def beside(step: str, what: str, limit: float | None = None) -> Measure:
+    def beside(step: str, what: str, limit: float | None = None, unit: str = "s") -> Measure:
         plain, sealed = found[f"{step} open"], found[f"{step} sealed"]
         ratios = [one / other for one, other in zip(sealed, plain, strict=True)]
-        return Measure(_PART, what, sealed, "s", ratios, limit if rows >= ROWS else None)
+        return Measure(_PART, what, sealed, unit, ratios, limit if rows >= ROWS else None)
+
+    def both(name: str, what: str, limit: float | None = None) -> list[Measure]:
+        return [
+            beside(name, what),
+            beside(f"{name} cpu", "… in processor time, the database's included", limit),
+        ]
 
     return [
         Measure(_PART, f"sealing {rows:,} subscribers of an installation that runs", [sealing]),
-        beside("import", "taking them in again, to the same as they are"),
-        beside("match", f"stage match of {rows:,} invoices"),
-        beside("plan", "stage plan", _LIMIT),
-        beside("claim", f"{_CLAIMS} claims of {CLAIMED_AT_ONCE}", _LIMIT),
+        *both("import", "taking them in again, to the same as they are"),
+        *both("match", f"stage match of {rows:,} invoices"),
+        *both("plan", "stage plan", _LIMIT),
+        *both("claim", f"{_CLAIMS} claims of {CLAIMED_AT_ONCE}", _LIMIT),
+        beside("size", "the planned notices on disk, with their indexes", unit="MB"),
     ]
 
 
@@ -91,35 +99,46 @@ def _prepare(ground: Ground, rows: int, key: Path) -> float:
 
 
 def _once(ground: Ground, rows: int, template: str, settings: dict[str, Path]) -> dict[str, float]:
+    """Return the seconds of each step, on the wall and of processors, and megabytes of notices."""
     ground.make_database(_NOW, template)
+    took: dict[str, float] = {}
     try:
         environment = ground.environment(_NOW, landing=_landing(ground), **settings)
-        took = {"import": _seconds(_import(ground, environment))}
+        took |= _taken_in(ground, environment)
         for stage in ("match", "plan"):
-            took[stage] = ground.run(["tests.bench.stage", stage, _CYCLE], environment).answer["seconds"]
+            took |= _took(stage, ground.run(["tests.bench.stage", stage, _CYCLE], environment))
         with ground.connect(_NOW) as db:
             db.execute("VACUUM (ANALYZE) notice")
+            size = db.execute("SELECT pg_total_relation_size('notice') / 1e6").fetchone()
+        took["size"] = float(size[0]) if size else 0.0
         # Each process begins at the same instant: later than any that has planned.
         environment |= {"FATOURA_NOW": _LATER}
-        claimed = ground.run(["tests.bench.cutoff_step", "claim", _CYCLE, _CLAIMS, ""], environment).answer
-        took["claim"] = claimed["seconds"]
+        ended = ground.run(["tests.bench.cutoff_step", "claim", _CYCLE, _CLAIMS, ""], environment)
+        took |= _took("claim", ended)
     finally:
         ground.drop_database(_NOW)
-    if claimed["outcome"]["claimed"] != min(_CLAIMS * CLAIMED_AT_ONCE, rows):
-        raise BenchError(f"{claimed['outcome']} were claimed")
+    if ended.answer["outcome"]["claimed"] != min(_CLAIMS * CLAIMED_AT_ONCE, rows):
+        raise BenchError(f"{ended.answer['outcome']} were claimed")
     return took
 
 
-def _import(ground: Ground, environment: dict[str, str]) -> Ended:
-    return ground.run(
+def _took(step: str, ended: Ended) -> dict[str, float]:
+    return {step: ended.answer["seconds"], f"{step} cpu": ended.answer["cpu"] + ended.server_cpu}
+
+
+def _taken_in(ground: Ground, environment: dict[str, str]) -> dict[str, float]:
+    before = _children()
+    ended = ground.run(
         ["fatoura", "subscribers", "import", _sample(ground) / "subscribers.csv", "--json"], environment
     )
-
-
-def _seconds(ended: Ended) -> float:
     if ended.answer["unchanged"] != ended.answer["rows"]:
         raise BenchError("subscribers were taken for changed that are the same")
-    return ended.seconds
+    return {"import": ended.seconds, "import cpu": _children() - before + ended.server_cpu}
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _sample(ground: Ground) -> Path:
