@@ -399,8 +399,8 @@ ACTIONS = {
     # The billing system.
     **{"answers": 24, "deliver": 4, "after_all": 2},
     # Customers and clerks.
-    **{"subscribe": 2, "subscribe_again": 3, "suspend": 1, "leave": 1, "contract_ends": 1},
-    **{"waive": 1, "end_waiver": 1, "give_back": 4, "correct": 4},
+    **{"subscribe": 2, "subscribe_again": 3, "suspend": 1, "leave": 1, "contract_ends": 2},
+    **{"waive": 2, "end_waiver": 1, "give_back": 4, "correct": 4},
 }
 """What can happen, and how often beside the others."""
 

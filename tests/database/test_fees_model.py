@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 LIVES = int(os.environ.get("FEE_LIVES", "0"))
 
 
-REACHED = {
-    *("accepted", "paid", "waived", "withdrawn", "killed", "finding wrong_amount"),
-    *("subscription lapsed", "subscription ended"),
+REACHED = {"accepted", "paid", "withdrawn", "finding wrong_amount", "subscription lapsed"}
+RARE = {
+    *("rejected", "refused", "refunded", "taken_back", "waived", "killed", "subscription ended"),
+    *("finding contradicts", "finding waits_for_payment"),
 }
-RARE = {"rejected", "refused", "refunded", "taken_back", "finding contradicts", "finding waits_for_payment"}
 """What many lives have to meet beside what few do."""
 
 
