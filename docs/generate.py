@@ -32,6 +32,8 @@ from fatoura.fees.states import Account, ChargeState
 from fatoura.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Column, Table
 
 DOCS = Path(__file__).resolve().parent
@@ -323,7 +325,7 @@ _PARTS = {
     "rules": _rules_in_words,
 }
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "dags.md": dags_page,
     "schema.md": schema_page,
