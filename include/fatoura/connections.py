@@ -92,8 +92,8 @@ def written_connection(name: str, path: Path | None) -> WrittenConnection:
     where = f"{path or 'the environment'}, {entry}"
     if entry not in known:
         raise BadInput(
-            f"there is no connection {name!r} in {path or 'the environment'}: write it there as {entry!r}, or "
-            "name a file that holds it in FATOURA_SMS_CONNECTIONS_FILE"
+            f"there is no connection {name!r} in {path or 'the environment'}: write it there as {entry!r}, "
+            "or name a file that holds it in FATOURA_SMS_CONNECTIONS_FILE"
         )
     told = known[entry]
     if isinstance(told, str):

@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     )
     fee_rules: Path = Field(
         Path(__file__).with_name("fees") / "rules.yaml",
-        description="What a subscription costs, when it is charged, and who pays nothing: data, with validity "
-        "dates.",
+        description="What a subscription costs, when it is charged, and who pays nothing: data, with "
+        "validity dates.",
     )
     districts_file: Path = Field(
         Path(__file__).with_name("extracts") / "districts.csv",

@@ -1085,8 +1085,8 @@ fee_credit = Table(
     Index(None, "charge_id"),
     Index(None, "file_id", postgresql_where=text("file_id IS NOT NULL")),
     Index("ix_fee_credit_to_tell", "id", postgresql_where=text("file_id IS NULL")),
-    comment="What is taken off charges that the billing system was told of: to be asked for no more, or to be "
-    "given back where it was paid.",
+    comment="What is taken off charges that the billing system was told of: to be asked for no more, or to "
+    "be given back where it was paid.",
 )
 
 fee_entry = Table(
