@@ -38,7 +38,6 @@ with it.
 """
 
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag, task
-from pendulum import datetime
 
 from fatoura.settings import get_settings
 from operations.defaults import DEFAULT_ARGS
@@ -52,8 +51,8 @@ MONTH = "{{ params.month }}"
 
 
 @dag(
+    # Without a start_date: else a new installation would at once make up for the month's run.
     schedule=CronTriggerTimetable(get_settings().fee_renewals_at, timezone=get_settings().timezone),
-    start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=4,
     params={

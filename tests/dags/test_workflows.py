@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+import pendulum
 import pytest
 
 from fatoura.settings import PROJECT_ROOT, get_settings
@@ -70,7 +71,20 @@ def test_it_has_tags_and_starts_no_run_of_the_past(dag):
     assert dag.tags
     assert dag.catchup is False
     assert dag.max_active_runs >= 1
-    assert dag.start_date is not None
+
+
+def test_a_new_installation_does_not_make_up_for_a_month_of_fees(bag, monkeypatch):
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables import trigger
+    from airflow.timetables.base import TimeRestriction
+
+    now = pendulum.datetime(2026, 11, 24, 12)
+    monkeypatch.setattr(trigger, "utcnow", lambda: now)
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(bag.dags["annual_fee_renewals"]))
+    first = dag.timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(dag.start_date, None, catchup=False)
+    )
+    assert first.run_after == pendulum.datetime(2026, 12, 1, 10, tz="Africa/Tunis")
 
 
 def test_each_task_knows_its_owner_its_retries_and_whom_to_tell(dag):

@@ -104,7 +104,7 @@ def tell_pending(total: int, rows: list[PendingRow], *, unmasked: bool) -> None:
             if name
         ]
         click.echo(f"  {row.feed} row {row.row}: {'; '.join(row.reasons)}")
-        click.echo(f"     {', '.join(named) or 'names nobody, so nobody is spared for it: see to it first'}")
+        click.echo(f"     {', '.join(named) or 'names nobody, so it holds nothing back: see to it first'}")
         if unmasked:
             click.echo(f"     {row.fields}")
 
