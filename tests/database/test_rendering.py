@@ -13,6 +13,7 @@ from fatoura.database import begin
 from fatoura.languages import LANGUAGES
 from fatoura.money import LARGEST_MILLIMES
 from fatoura.notices.encoding import LIMITS, measure
+from fatoura.notices.fields import LARGEST_FEE_MILLIMES
 from fatoura.notices.kinds import all_kinds, load_kind
 from fatoura.notices.rendering import lay_out_values, rendered
 
@@ -43,8 +44,8 @@ fee = {type = "money", worst = 999_999_999, typical = 1}
 reference = {type = "reference", worst = "000000000", typical = "000000000"}
 due_date = {type = "date", worst = 2026-12-31, typical = 2026-12-31}
 """
-COLUMNS = {"amount": "owed", "fee": "charge", "reference": "contract", "due_date": "day", "cut_date": "day"}
-OF_TYPE = {"money": "owed", "reference": "contract", "date": "day", "code": "code"}
+SECOND_AMOUNT = "fee"
+OF_TYPE = {"money": "owed", "fee": "yearly", "reference": "contract", "date": "day", "code": "code"}
 
 rows = Table(
     "rows",
@@ -53,6 +54,7 @@ rows = Table(
     Column("language", Text),
     Column("owed", BigInteger),
     Column("charge", BigInteger),
+    Column("yearly", Integer),
     Column("contract", Text),
     Column("day", Date),
     Column("code", Text),
@@ -69,6 +71,7 @@ lines = st.tuples(
     st.sampled_from(LANGUAGES),
     amounts,
     amounts,
+    st.integers(0, LARGEST_FEE_MILLIMES),
     st.from_regex("[0-9]{9}", fullmatch=True),
     st.dates(date(2020, 1, 1), date(2040, 12, 31)),
     st.from_regex("[0-9]{6}", fullmatch=True),
@@ -76,7 +79,8 @@ lines = st.tuples(
 
 
 def columns_of(kind) -> dict[str, str]:
-    return {name: COLUMNS.get(name, OF_TYPE[field.type.name]) for name, field in kind.fields.items()}
+    columns = {name: OF_TYPE[field.type.name] for name, field in kind.fields.items()}
+    return columns | ({SECOND_AMOUNT: "charge"} if SECOND_AMOUNT in columns else {})
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,7 @@ def test_each_thousand_of_dinars_and_each_millime_is_printed(database):
         }
         for n, (amount, language) in enumerate((a, language) for a in numbers for language in LANGUAGES)
     ]
-    found = render_in_sets(kind, values, COLUMNS)
+    found = render_in_sets(kind, values, columns_of(kind))
     for value in values:
         assert found[value["n"]].text == kind.render(
             value["language"],
@@ -152,7 +156,8 @@ def test_an_amount_that_cannot_be_printed_is_seen_and_not_lost(database, owed):
         "contract": "425804960",
         "day": date(2026, 6, 25),
     }
-    row = render_in_sets(load_kind("bill"), [value], COLUMNS)[1]
+    kind = load_kind("bill")
+    row = render_in_sets(kind, [value], columns_of(kind))[1]
     assert (row.text, row.segments) == (None, 0)
 
 

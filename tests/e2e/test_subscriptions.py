@@ -42,6 +42,11 @@ FEE = 1_000
 DUE = "2026-09-28"
 
 
+def phone_of(number: int) -> str:
+    """Return a customer's number: messages to it arrive."""
+    return f"+2162000{number}000"
+
+
 class Subscribers(Story):
     """What happens to them, step by step."""
 
@@ -51,7 +56,7 @@ class Subscribers(Story):
             coupon(
                 f"{batch}-{number}",
                 f"{number:09d}",
-                phone=f"+2162000{number}000",
+                phone=phone_of(number),
                 language=("ar", "fr")[number % 2],
                 signed_on=signed_on,
             )
@@ -172,7 +177,20 @@ class Subscribers(Story):
         self.begin("2026-12-01", "10:00")
         self.run(FEES, "december")
 
+    def one_leaves_and_time_goes_by(self) -> None:
+        """Let the one who paid leave; the nights of a winter erase what is kept no longer."""
+        self.running.command(
+            "subscribers", "leave", f"{PAYS:09d}", "--evidence", "letter 17", "--by", "A. Clerk"
+        )
+        self.seen["ledgers"] = self.ledgers()
+        self.begin("2027-03-09", "10:00")
+        self.run("retention")
+
     # --- Looking
+
+    def ledgers(self) -> list[dict[str, Any]]:
+        """Return the ledgers of all bills."""
+        return [self.running.ledger(cycle) for cycle in ("2026-05-T1", "2026-09-T1", "2026-10-T1")]
 
     def subscriptions(self, where: str, columns: str = "state") -> dict[int, Any]:
         """Return the current subscriptions, by customer."""
@@ -210,6 +228,8 @@ def settings_of(folder: Path) -> dict[str, str]:
         "FATOURA_LANDING_POLL": "P1D",
         "FATOURA_ENROLMENT_POLL": "P1D",
         "FATOURA_FEE_RENEWALS_AT": "0 0 1 1 *",
+        # Logs are as old as the machine says, and looked at when all is over.
+        "FATOURA_KEEP_LOGS": "P36500D",
     }
 
 
@@ -227,6 +247,7 @@ def story() -> Iterator[Subscribers]:
             story.two_lapse,
             story.who_has_lapsed_is_warned_of_what_it_was_told_and_told_of_nothing_new,
             story.both_come_back,
+            story.one_leaves_and_time_goes_by,
         )
         yield story
 
@@ -334,10 +355,36 @@ def test_each_message_left_once_by_day(story):
     assert {one.hour for one in times} <= set(range(8, 20))
 
 
+def test_what_is_kept_no_longer_is_gone_and_the_ledgers_say_the_same(story):
+    assert story.ledgers() == story.seen["ledgers"]
+    phones = story.running.query(
+        "SELECT state, phone IS NULL FROM subscription ORDER BY customer_reference, id"
+    )
+    assert phones == [("ended", True), ("active", False), ("active", False)]
+    ((without, within),) = story.running.query(
+        "SELECT count(*) FILTER (WHERE final_at < '2026-09-01' AND text IS NOT NULL), "
+        "count(*) FILTER (WHERE final_at > '2026-10-01' AND text IS NULL) FROM notice"
+    )
+    assert (without, within) == (0, 0)
+    acts = story.running.query(
+        "SELECT act, channel, evidence FROM consent WHERE customer_reference = %s ORDER BY id",
+        "fatoura",
+        f"{PAYS:09d}",
+    )
+    assert acts[1:] == [("revoked", "clerk", "letter 17")]
+
+
+def test_the_month_has_its_page_which_the_run_leads_to(story):
+    api = story.running.stack.api
+    links = api._request("GET", f"/dags/{FEES}/dagRuns/{story.runs['december']}/taskInstances/report/links")
+    address = links["extra_links"]["Report"]
+    page = api._session.get(address, timeout=10)
+    assert page.status_code == 200
+    assert "2026" in page.text
+
+
 def test_no_log_and_no_xcom_holds_a_number(story):
-    national = {
-        phone.removeprefix("+216") for (phone,) in story.running.query("SELECT phone FROM subscription")
-    }
+    national = {phone_of(number).removeprefix("+216") for number in ALL}
     held = [
         file.read_text(errors="replace") for file in (story.running.folder / "var" / "logs").rglob("*.log*")
     ]
