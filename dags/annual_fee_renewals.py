@@ -37,6 +37,8 @@ What could not leave within five days is planned again by the next run, as long 
 with it.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag, task
 
 from fatoura.settings import get_settings
@@ -51,8 +53,11 @@ MONTH = "{{ params.month }}"
 
 
 @dag(
-    # Without a start_date: else a new installation would at once make up for the month's run.
-    schedule=CronTriggerTimetable(get_settings().fee_renewals_at, timezone=get_settings().timezone),
+    # Without a start_date: else a new installation would at once make up for the month's run. Nor does it
+    # in the first days of a month.
+    schedule=CronTriggerTimetable(
+        get_settings().fee_renewals_at, timezone=get_settings().timezone, run_immediately=timedelta()
+    ),
     catchup=False,
     max_active_runs=4,
     params={

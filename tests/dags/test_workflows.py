@@ -73,12 +73,13 @@ def test_it_has_tags_and_starts_no_run_of_the_past(dag):
     assert dag.max_active_runs >= 1
 
 
-def test_a_new_installation_does_not_make_up_for_a_month_of_fees(bag, monkeypatch):
+@pytest.mark.parametrize(("month", "day"), [(11, 24), (11, 2)])
+def test_a_new_installation_does_not_make_up_for_a_month_of_fees(bag, monkeypatch, month, day):
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.timetables import trigger
     from airflow.timetables.base import TimeRestriction
 
-    now = pendulum.datetime(2026, 11, 24, 12)
+    now = pendulum.datetime(2026, month, day, 12)
     monkeypatch.setattr(trigger, "utcnow", lambda: now)
     dag = DagSerialization.from_dict(DagSerialization.to_dict(bag.dags["annual_fee_renewals"]))
     first = dag.timetable.next_dagrun_info(

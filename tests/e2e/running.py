@@ -98,11 +98,13 @@ class RunningStack:
             "FATOURA_SETTLE_HORIZON": "60",
             "FATOURA_DOUBT_HORIZON": "10",
             "FATOURA_SEGMENTS_PER_SECOND": "200",
-            # What runs by Airflow's own clock, which nobody moves: as seldom as can be.
+            # What runs by Airflow's own clock, which nobody moves: as seldom as can be, on a 29 February.
             "FATOURA_FEED_POLL": "P1D",
             "FATOURA_ENROLMENT_POLL": "P1D",
-            "FATOURA_CUTOFF_WARNINGS_AT": "0 0 1 1 *",
-            "FATOURA_CUTOFF_HANDOVER_AT": "0 0 1 1 *",
+            "FATOURA_CUTOFF_WARNINGS_AT": "0 0 29 2 *",
+            "FATOURA_CUTOFF_HANDOVER_AT": "0 0 29 2 *",
+            "FATOURA_FEE_RENEWALS_AT": "0 0 29 2 *",
+            "FATOURA_RETENTION_AT": "0 0 29 2 *",
             **self.chosen,
         }
 

@@ -227,7 +227,6 @@ def settings_of(folder: Path) -> dict[str, str]:
     return {
         "FATOURA_LANDING_POLL": "P1D",
         "FATOURA_ENROLMENT_POLL": "P1D",
-        "FATOURA_FEE_RENEWALS_AT": "0 0 1 1 *",
         # Logs are as old as the machine says, and looked at when all is over.
         "FATOURA_KEEP_LOGS": "P36500D",
     }
