@@ -96,7 +96,7 @@ def told_apart(right: Sequence[float], wrong: Sequence[float]) -> float:
 
 
 @click.command()
-@click.option("--questions", default=30, show_default=True, help="Right ones, and wrong ones, of each form.")
+@click.option("--questions", default=100, show_default=True, help="Right ones, and wrong ones, of each form.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def main(questions: int, as_json: bool) -> None:
     """Try to learn by time who is a customer; exit 1 when a guess would be right in seven of ten."""
