@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from tests.bench import cutoff, million, parsing, planning, renewals, sealing, sending
+from tests.bench import cutoff, million, parsing, planning, renewals, retention, sealing, sending
 from tests.bench.ground import BenchError, Ground
 from tests.bench.results import table
 
 if TYPE_CHECKING:
     from tests.bench.results import Measure
 
-PARTS = ("planning", "parsing", "sending", "cutoff", "renewals", "sealing", "million")
+PARTS = ("planning", "parsing", "sending", "cutoff", "renewals", "retention", "sealing", "million")
 _QUICK = 100_000
 
 
@@ -66,6 +66,8 @@ def main(
             if not only or "renewals" in only:
                 few = renewals.FEW if quick else renewals.SUBSCRIPTIONS
                 measures += renewals.measure(ground, few, runs)
+            if not only or "retention" in only:
+                measures += retention.measure(ground, retention.FEW if quick else retention.MESSAGES, runs)
             if not only or "sealing" in only:
                 measures += sealing.measure(ground, sealing.FEW if quick else sealing.ROWS, runs)
             if "million" in only or not (only or quick):
