@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from sqlalchemy import event, text
 
 from fatoura import clock
-from fatoura.cli.site import site
+from fatoura.cli import main
 from fatoura.database import connect, get_engine
 from fatoura.notices.kinds import load_kind
 from fatoura.site import verifications as asking
@@ -753,7 +753,7 @@ def test_a_client_s_address_is_what_a_trusted_proxy_says_and_nobody_else(configu
     configure(database_url=database, now=NIGHT, site_limit_address="1/h", site_proxies="10.0.0.0/8")
     given: dict = {}
     monkeypatch.setattr("uvicorn.run", lambda app, **options: given.update(app=app, **options))
-    assert CliRunner().invoke(site).exit_code == 0
+    assert CliRunner().invoke(main, ["site"]).exit_code == 0
     config = uvicorn.Config(**given)
     config.load()
 

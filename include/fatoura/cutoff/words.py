@@ -113,6 +113,7 @@ MESSAGES: Mapping[str, str] = {
     "fee_announced": "the announcement of the yearly fee",
     "subscription_renewed": 'the message "subscription paid"',
     "subscription_lapsed": 'the message "subscription lapsed"',
+    "welcome": "the welcome",
     "one_time_code": "the code of the web site",
 }
 """The kinds of message."""

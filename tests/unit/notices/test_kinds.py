@@ -392,7 +392,7 @@ def test_a_text_that_is_not_utf8_is_refused(tmp_path):
         ("priority = 1", "priority = 1\nsegments = 0", "segments"),
         ("priority = 1", "priority = 1\nsegments = {ar = 2}", "segments says nothing of fr"),
         ("priority = 1", "priority = 1\nsegments = {ar = 2, fr = 1, en = 1}", "segments.*en"),
-        ("priority = 1", 'priority = 1\ncheck = "still_wet"', "check: Input should be 'still_owed' or"),
+        ("priority = 1", 'priority = 1\ncheck = "still_wet"', "check: Input should be 'still_owed', "),
         ('"give_up"', '"resend_once"\ncheck = "still_owed"', "a kind with a check has in_doubt = 'give_up'"),
         ('"money"', '"text"', "field amount: there is no type 'text'; the types are: money"),
         ("typical = 1", "typical = 1.5", "typical has to be a whole number of millimes"),
