@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from threading import Event, Thread
+from itertools import count
+from threading import Barrier, Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -253,23 +254,30 @@ def test_many_leave_while_senders_claim_and_no_claim_that_begins_afterwards_take
     left: dict[str, datetime] = {}
     claimed: dict[UUID, datetime] = {}
     done = Event()
+    both_at_work = Barrier(5, timeout=30)  # a sender may be done with all before a clerk has begun
 
     def instant() -> datetime:
         with connect() as connection:
             return connection.scalar(text("SELECT clock_timestamp()"))
 
     def clerk(mine: list[str]) -> None:
-        for reference in mine:
+        for number, reference in enumerate(mine):
             go(reference)
             left[reference] = instant()
+            if not number:
+                both_at_work.wait()
 
     def sender() -> None:
-        while not done.is_set():
+        for number in count():
             began = instant()
             claimed.update({one.message.id: began for one in claim(cycle, most=7)})
+            if not number:
+                both_at_work.wait()
+            if done.is_set():
+                return
 
     senders = [Thread(target=sender) for _ in range(2)]
-    clerks = [Thread(target=clerk, args=(references[at::3],)) for at in range(3)]
+    clerks = [Thread(target=clerk, args=(references[::-1][at::3],)) for at in range(3)]
     for thread in (*clerks, *senders):
         thread.start()
     for thread in clerks:
