@@ -30,7 +30,8 @@ SELECT count(*), sum(balance) FROM (
 """
 """What each due bill has left, and nothing else."""
 
-_SEED = Path(__file__).with_name("accounts.sql")
+SEED = Path(__file__).with_name("accounts.sql")
+"""Customers, each with one bill that is due, and six others."""
 
 # A fifth of bills that were warned about today, the others of new ones.
 _FEED = """
@@ -59,16 +60,6 @@ FROM notice WHERE state = 'planned' AND mod(hashtext(subject), 50) = 0
 """
 
 
-def seed(db: psycopg.Connection[Any], customers: int) -> None:
-    """Fill a fresh database, with statistics as autovacuum leaves them.
-
-    :param customers: each with one bill that is due, and six others.
-    """
-    with db.transaction():
-        _client(db).execute(_SEED.read_bytes(), {"n": customers, "warned": WARNED, "now": NOW})
-    db.execute("VACUUM (ANALYZE)")
-
-
 def pay_some_of_the_planned(db: psycopg.Connection[Any]) -> None:
     """Let one in fifty pay whose message has been planned and has not left."""
     db.execute(_PAY_SOME)
@@ -80,7 +71,8 @@ def write_feed(db: psycopg.Connection[Any], folder: Path, rows: int) -> int:
     file, digest, lines = folder / "payments.csv", hashlib.sha256(), 0
     counted = {"warned": rows // 5, "others": rows - rows // 5}
     total = 0
-    with file.open("wb") as stream, _client(db).copy(_FEED, counted) as copy:
+    # COPY takes no values on the server.
+    with file.open("wb") as stream, psycopg.ClientCursor(db).copy(_FEED, counted) as copy:
         for line in copy:
             stream.write(line)
             digest.update(line)
@@ -98,8 +90,3 @@ def write_feed(db: psycopg.Connection[Any], folder: Path, rows: int) -> int:
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return rows
-
-
-def _client(db: psycopg.Connection[Any]) -> psycopg.ClientCursor[Any]:
-    # Many statements, and COPY, take no values on the server.
-    return psycopg.ClientCursor(db)

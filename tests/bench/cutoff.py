@@ -46,12 +46,7 @@ _MEMORY = 500
 
 def measure(ground: Ground, cases: int, runs: int) -> list[Measure]:
     """Measure `runs` times; return what was found."""
-    began = time.monotonic()
-    ground.make_database(_TEMPLATE)
-    ground.run(["fatoura", "db", "upgrade"], ground.environment(_TEMPLATE))
-    with ground.connect(_TEMPLATE) as db:
-        accounts.seed(db, cases)
-    ground.say(f"seeded {cases:,} customers with seven bills each in {time.monotonic() - began:.0f} s")
+    ground.make_seeded(_TEMPLATE, accounts.SEED, n=cases, warned=accounts.WARNED, now=accounts.NOW)
     rules = _rules(ground.folder / "rules.yaml")
     found: dict[str, list[float]] = defaultdict(list)
     for number in range(1, runs + 1):

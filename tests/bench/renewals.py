@@ -17,13 +17,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import psycopg
 
 from tests.bench.ground import BenchError, Ground
 from tests.bench.results import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import psycopg
 
 SUBSCRIPTIONS = 1_000_000
 FEW = 50_000
@@ -58,16 +59,7 @@ _MEMORY = 500
 
 def measure(ground: Ground, subscriptions: int, runs: int) -> list[Measure]:
     """Measure `runs` times; return what was found."""
-    began = time.monotonic()
-    ground.make_database(_TEMPLATE)
-    ground.run(["fatoura", "db", "upgrade"], ground.environment(_TEMPLATE))
-    with ground.connect(_TEMPLATE) as db:
-        with db.transaction():
-            psycopg.ClientCursor(db).execute(_SEED.read_bytes(), {"n": subscriptions})
-        db.execute("VACUUM (ANALYZE)")
-    ground.say(
-        f"seeded {subscriptions:,} subscriptions and their last year in {time.monotonic() - began:.0f} s"
-    )
+    ground.make_seeded(_TEMPLATE, _SEED, n=subscriptions)
     found: dict[str, list[float]] = defaultdict(list)
     for number in range(1, runs + 1):
         once = _once(ground, subscriptions)

@@ -6,8 +6,6 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import psycopg
-
 from tests.bench.ground import BenchError, Ground
 from tests.bench.results import Measure
 from tests.notices import TEXT
@@ -31,14 +29,7 @@ _MEMORY = 500
 
 def measure(ground: Ground, messages: int, runs: int) -> list[Measure]:
     """Measure `runs` times; return what was found."""
-    began = time.monotonic()
-    ground.make_database(_TEMPLATE)
-    ground.run(["fatoura", "db", "upgrade"], ground.environment(_TEMPLATE))
-    with ground.connect(_TEMPLATE) as db:
-        with db.transaction():
-            psycopg.ClientCursor(db).execute(_SEED.read_bytes(), {"n": messages, "text": TEXT})
-        db.execute("VACUUM (ANALYZE)")
-    ground.say(f"seeded {messages:,} messages and their receipts in {time.monotonic() - began:.0f} s")
+    ground.make_seeded(_TEMPLATE, _SEED, n=messages, text=TEXT)
     found: dict[str, list[float]] = defaultdict(list)
     for number in range(1, runs + 1):
         bare = _bare(ground)
