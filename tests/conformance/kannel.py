@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -122,7 +121,8 @@ class _Keeping(Sandbox):
 class KannelItself(_Kannel):
     """Kannel 1.4.5, and an SMPP centre behind it.
 
-    :param stack: one that runs; the messages of different checks are told apart by their time.
+    :param stack: one that runs; the messages of different checks are told apart by their numbers: what one
+        check handed over last may come to the SMS centre only while the next one looks.
     """
 
     name = "Kannel"
@@ -132,10 +132,10 @@ class KannelItself(_Kannel):
     def __init__(self, stack: KannelStack) -> None:
         super().__init__()
         self._stack = stack
+        self._given: set[str] = set()
 
     async def __aenter__(self) -> Self:
         self.port = self._stack.port
-        self._since = time.time()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -145,13 +145,15 @@ class KannelItself(_Kannel):
         return self._config(name, base_url, USERNAME, PASSWORD)
 
     def phone(self, word: str) -> str:
-        return f"+216{next(self._numbers)}{_DIGITS[word][0]}"
+        phone = f"+216{next(self._numbers)}{_DIGITS[word][0]}"
+        self._given.add(phone)
+        return phone
 
     def arrived(self) -> list[Arrived]:
         """Put the parts of each message together, as a phone does; incomplete ones have not arrived yet."""
         messages: dict[tuple[str, int], dict[int, tuple[Part, dict[str, Any]]]] = {}
         for event in self._stack.events("submit"):
-            if event["at"] >= self._since:
+            if _e164(event["to"]) in self._given:
                 part = Part.read(event)
                 reference = int(event["octets"][6:8], 16) if part.of > 1 else -event["at"]
                 messages.setdefault((event["to"], reference), {})[part.number] = (part, event)
@@ -180,4 +182,8 @@ def _whole(parts: list[tuple[Part, dict[str, Any]]]) -> Arrived:
     whole = Part(parts[0][0].coding, 1, 1, raw).text
     until = event["validity"]
     minutes = round((until - event["at"]) / 60) if isinstance(until, int | float) and until else None
-    return Arrived("+" + event["to"].lstrip("+"), whole, event["from"], minutes)
+    return Arrived(_e164(event["to"]), whole, event["from"], minutes)
+
+
+def _e164(number: str) -> str:
+    return "+" + number.lstrip("+")
